@@ -1,0 +1,69 @@
+"""certmix: certified robustness of mixed classifiers.
+
+model + dataset -> sampling -> Statistics (on disk) -> intervals -> certifiers -> Certificates -> curves, pareto -> plots, CLI
+
+Sample once; certify for every mixing weight, certifier and failure probability afterwards, with no model evaluation.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from certmix.certification import Certificates as Certificates
+    from certmix.certification import bound_probabilities as bound_probabilities
+    from certmix.certification import certify as certify
+    from certmix.certification_log import read_certification_log as read_certification_log
+    from certmix.certifiers import exact_radius as exact_radius
+    from certmix.certifiers import lipschitz_radius as lipschitz_radius
+    from certmix.certifiers import required_margin as required_margin
+    from certmix.certifiers import smoothing_lipschitz_constant as smoothing_lipschitz_constant
+    from certmix.certifiers import theorem_a1_radius as theorem_a1_radius
+    from certmix.curves import certified_accuracy as certified_accuracy
+    from certmix.datasets import Dataset as Dataset
+    from certmix.datasets import load_dataset as load_dataset
+    from certmix.errors import CertmixError as CertmixError
+    from certmix.intervals import ProbabilityBounds as ProbabilityBounds
+    from certmix.models import MixedClassifier as MixedClassifier
+    from certmix.models import load_model as load_model
+    from certmix.pareto import pareto_frontier as pareto_frontier
+    from certmix.sampling import sample as sample
+    from certmix.statistics_store import Statistics as Statistics
+    from certmix.statistics_store import read_statistics as read_statistics
+
+# Public name -> module. Imported on first use, so that `certmix --help` needs neither torch nor SciPy.
+_MODULES = {
+    "Certificates": "certification",
+    "CertmixError": "errors",
+    "Dataset": "datasets",
+    "MixedClassifier": "models",
+    "ProbabilityBounds": "intervals",
+    "Statistics": "statistics_store",
+    "bound_probabilities": "certification",
+    "certified_accuracy": "curves",
+    "certify": "certification",
+    "exact_radius": "certifiers",
+    "lipschitz_radius": "certifiers",
+    "load_dataset": "datasets",
+    "load_model": "models",
+    "pareto_frontier": "pareto",
+    "read_certification_log": "certification_log",
+    "read_statistics": "statistics_store",
+    "required_margin": "certifiers",
+    "sample": "sampling",
+    "smoothing_lipschitz_constant": "certifiers",
+    "theorem_a1_radius": "certifiers",
+}
+
+__all__ = [*_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'certmix' has no attribute {name!r}; public names: {', '.join(sorted(_MODULES))}")
+    return getattr(importlib.import_module(f"certmix.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

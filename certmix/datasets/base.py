@@ -1,0 +1,40 @@
+"""What every data set is: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class Dataset(Protocol):
+    """Labelled inputs in [0, 1]; the type that `certmix.sample` takes. Inputs are read one at a time.
+
+    Attributes:
+        spec: the text that loads it again, e.g. "digits,split=test".
+        labels: true classes, shape (inputs,), int64, known without reading any input.
+        indices: stable positions in the whole split, shape (inputs,), int64; a subset keeps them.
+        input_shape: shape of one input, e.g. (1, 8, 8).
+        num_classes: number of classes.
+        grid_levels: G where every input value is a multiple of 1/G (255 for 8-bit images, 16 for digits); else None.
+        fingerprint: hex sha256 of the content of this subset (indices, labels, inputs).
+        subset: how it was chosen, e.g. {"split": "test", "skip": 1, "max": 300}; recorded in every manifest.
+    """
+
+    spec: str
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    input_shape: tuple[int, ...]
+    num_classes: int
+    grid_levels: int | None
+    subset: Mapping[str, object]
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        """Input (float32, shape `input_shape`, in [0, 1]) and label at a position in 0..len-1."""
+        ...
