@@ -1,0 +1,75 @@
+"""What every noise is: addressed words, and values that depend on their address only."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words
+
+Purpose = Literal["selection", "estimation", "prediction"]
+_PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3}
+
+Audit = Callable[
+    [torch.Tensor], None
+]  # called with some of the noise really used, in units of sigma, shape (draws, size)
+
+
+class Noise(Protocol):
+    """Adds Gaussian noise to an input, draw by draw.
+
+    Attributes:
+        name: "float" or "integer", recorded in the manifest.
+    """
+
+    name: str
+
+    def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
+        """Write clean + noise of draws start, start + 1, ... into `noisy`, in place.
+
+        Args:
+            noisy: float32 buffer, shape (draws, size), on the noise's device; overwritten.
+            clean: the input, float32, shape (size,), on the same device.
+            index: the input's stable index in its data set.
+            purpose: which stream: selection and estimation draws never share words.
+            start: number of the first draw.
+        """
+        ...
+
+
+class WordStream:
+    """32-bit words addressed by (seed, plane, input index, purpose, draw, element).
+
+    A draw owns whole counters of the generator, and draws are consecutive: any range of draws is one contiguous range
+    of counters, so that splitting it into batches changes nothing.
+
+    Args:
+        seed: 128-bit seed of the run.
+        size: elements per draw.
+        device: where the words are wanted; the CPU's come from NumPy, bit-identical.
+    """
+
+    def __init__(self, seed: int, size: int, device: torch.device) -> None:
+        self.seed, self.size, self.device = seed, size, device
+        self.counters_per_draw = -(-size // WORDS_PER_COUNTER)
+        self.words_per_draw = self.counters_per_draw * WORDS_PER_COUNTER
+
+    def words(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
+        """Bit patterns of consecutive draws, int32, shape (draws, words_per_draw)."""
+        counter = (0, index, _PURPOSES[purpose])
+        first, count = self._counter(start), draws * self.counters_per_draw
+        if self.device.type == "cpu":
+            words = torch.from_numpy(host_words(self.seed, counter, first, count).view(np.int32))
+        else:
+            words = device_words(self.seed, counter, first, count, self.device)
+        return words.view(draws, self.words_per_draw)
+
+    def extra_word(self, index: int, purpose: Purpose, draw: int, element: int) -> int:
+        """One more 32-bit word of one element, from a plane of its own."""
+        counter = self._counter(draw) + element // WORDS_PER_COUNTER
+        words = host_words(self.seed, (1, index, _PURPOSES[purpose]), counter, 1)
+        return int(words[element % WORDS_PER_COUNTER])
+
+    def _counter(self, draw: int) -> int:
+        return 1 + draw * self.counters_per_draw

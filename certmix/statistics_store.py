@@ -1,0 +1,351 @@
+"""Statistics: what was drawn. A run folder holds manifest.json and immutable Parquet shards, one row per input.
+
+What is inferred (bounds, certificates, curves) is derived from it and never stored as if it had been observed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from certmix.errors import RunError
+
+SCHEMA_VERSION = 1
+MANIFEST, SHARDS = "manifest.json", "shards"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Votes of a Gaussian-smoothed classifier, and everything that defines how they were drawn.
+
+    Attributes:
+        selection_counts: votes per class that choose the prediction, shape (inputs, classes), int64.
+        estimation_counts: fresh votes that bound its probability, shape (inputs, classes), int64.
+        selection_invalid, estimation_invalid: draws whose output was not finite, shape (inputs,), int64.
+        labels, indices: true classes and stable positions in the data set, shape (inputs,), int64.
+        sigma: standard deviation of the noise, in [0, 1] pixel units.
+        accurate_probabilities: softmax of the accurate model at the clean input, shape (inputs, classes), float32; or None.
+        seconds: sampling time of each input, shape (inputs,), float64.
+        manifest: what defines the draws (`manifest["draws"]`) and where they were made.
+    """
+
+    selection_counts: NDArray[np.int64]
+    estimation_counts: NDArray[np.int64]
+    selection_invalid: NDArray[np.int64]
+    estimation_invalid: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    sigma: float
+    accurate_probabilities: NDArray[np.float32] | None
+    seconds: NDArray[np.float64]
+    manifest: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return int(self.estimation_counts.shape[1])
+
+    @property
+    def num_selection(self) -> int:
+        """Selection draws per input."""
+        return int(self.manifest["draws"]["num_selection"])
+
+    @property
+    def num_estimation(self) -> int:
+        """Estimation draws per input."""
+        return int(self.manifest["draws"]["num_estimation"])
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """What was drawn for one input: a row of a shard."""
+
+    index: int
+    label: int
+    selection_counts: NDArray[np.int64]
+    estimation_counts: NDArray[np.int64]
+    selection_invalid: int
+    estimation_invalid: int
+    accurate_probabilities: NDArray[np.float32] | None
+    seconds: float
+
+
+def from_records(records: Sequence[InputRecord], manifest: Mapping[str, Any]) -> Statistics:
+    """Statistics of the records, in order of their index."""
+    rows = sorted(records, key=lambda record: record.index)
+    classes = int(manifest["draws"]["num_classes"])
+
+    def stack(name: str, dtype: type, width: tuple[int, ...] = ()) -> NDArray[Any]:
+        return np.array([getattr(row, name) for row in rows], dtype=dtype).reshape(len(rows), *width)
+
+    with_accurate = manifest["draws"]["accurate"] is not None
+    return Statistics(
+        selection_counts=stack("selection_counts", np.int64, (classes,)),
+        estimation_counts=stack("estimation_counts", np.int64, (classes,)),
+        selection_invalid=stack("selection_invalid", np.int64),
+        estimation_invalid=stack("estimation_invalid", np.int64),
+        labels=stack("label", np.int64),
+        indices=stack("index", np.int64),
+        sigma=float(manifest["draws"]["sigma"]),
+        accurate_probabilities=stack("accurate_probabilities", np.float32, (classes,)) if with_accurate else None,
+        seconds=stack("seconds", np.float64),
+        manifest=manifest,
+    )
+
+
+class RunWriter:
+    """Writes the records of one run folder; the only writer while it is open.
+
+    A shard is written to a temporary file, synced and renamed, so that a killed process leaves whole shards only.
+
+    Args:
+        folder: the run folder; created when absent.
+        manifest: what this process would draw; must agree with the folder's manifest in everything under "draws".
+        flush_seconds: at most this much sampling is held in memory.
+    Raises: RunError: the folder is no run, in use, damaged, or from other settings (both values are named).
+    """
+
+    def __init__(self, folder: str | Path, manifest: Mapping[str, Any], *, flush_seconds: float = 10.0) -> None:
+        self.folder, self.manifest = Path(folder), manifest
+        self._flush_seconds = flush_seconds
+        self._pending: list[InputRecord] = []
+        self._last_flush = time.monotonic()
+        with _writing(self.folder):
+            (self.folder / SHARDS).mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder)
+            try:
+                self._open_manifest()
+                self.records = _read_shards(self.folder, self.manifest)
+                for leftover in (self.folder / SHARDS).glob(".writing-*"):
+                    leftover.unlink()
+            except BaseException:
+                self._lock.close()
+                raise
+
+    def _open_manifest(self) -> None:
+        if (self.folder / MANIFEST).exists():
+            stored = read_manifest(self.folder)
+            refuse_disagreement(stored["draws"], self.manifest["draws"], self.folder)
+            self.manifest = stored
+        elif any((self.folder / SHARDS).glob("*.parquet")):
+            raise RunError(
+                f"{self.folder} holds shards but no {MANIFEST}; choose another --out or restore the manifest."
+            )
+        else:
+            _write_atomically(self.folder / MANIFEST, json.dumps(self.manifest, indent=2).encode() + b"\n")
+
+    @property
+    def done(self) -> set[int]:
+        """Indices of the inputs that need no more draws."""
+        return {record.index for record in self.records}
+
+    def add(self, record: InputRecord) -> None:
+        """Take one input's record; writes a shard when enough time has passed."""
+        self.records.append(record)
+        self._pending.append(record)
+        if time.monotonic() - self._last_flush >= self._flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one shard."""
+        self._last_flush = time.monotonic()
+        if not self._pending:
+            return
+        first, last = self._pending[0].index, self._pending[-1].index
+        stamp = f"{time.time_ns():x}-{os.getpid():x}"
+        with _writing(self.folder):
+            sink = pa.BufferOutputStream()
+            pq.write_table(_to_table(self._pending, self.manifest), sink, compression="zstd", write_page_checksum=True)
+            path = self.folder / SHARDS / f"{first:08d}-{last:08d}-{stamp}.parquet"
+            _write_atomically(path, sink.getvalue().to_pybytes())
+        self._pending = []
+
+    def close(self) -> None:
+        """Write what is pending and release the folder."""
+        try:
+            self.flush()
+        finally:
+            self._lock.close()
+
+
+def read_statistics(*run_folders: str | Path) -> Statistics:
+    """Statistics of one or several run folders of the same draws (parts of one run), merged, in order of index.
+
+    Raises: RunError: not a run, a damaged shard, folders that disagree, or an input drawn twice with different votes.
+    """
+    if not run_folders:
+        raise RunError("read_statistics needs at least one run folder, got none.")
+    first = read_manifest(run_folders[0])
+    records: list[InputRecord] = []
+    for folder in run_folders:
+        manifest = read_manifest(folder)
+        refuse_disagreement(first["draws"], manifest["draws"], Path(folder), ignore=("dataset.subset",))
+        records += _read_shards(Path(folder), manifest)
+    return from_records(_without_repeats(records, "the folders"), first)
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a run folder. Raises RunError where the folder is no run or the manifest is damaged."""
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        kind = "a file" if Path(folder).is_file() else "a folder without manifest.json"
+        what = kind if Path(folder).exists() else "missing"
+        raise RunError(f"{folder} is not a run folder ({what}); name a folder that `certmix certify --out` wrote.")
+    try:
+        manifest = json.loads(path.read_text())
+        version = manifest["schema_version"]
+        manifest["draws"]["sigma"]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged ({error!r}); restore it from a copy.") from None
+    if version != SCHEMA_VERSION:
+        raise RunError(f"{path} has schema version {version}, this certmix reads {SCHEMA_VERSION}.")
+    return dict(manifest)
+
+
+def refuse_disagreement(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, *, ignore: Sequence[str] = ()
+) -> None:
+    """Raise RunError with both values where two descriptions of draws differ."""
+    left, right = dict(_flatten(stored)), dict(_flatten(asked))
+    for key in {**left, **right}:
+        if key not in ignore and left.get(key) != right.get(key):
+            raise RunError(
+                f"{folder} disagrees on {key}: the run has {left.get(key)!r}, this command asks for {right.get(key)!r}; "
+                "use the run's setting or another --out."
+            )
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and prefix + key != "dataset.subset":
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _to_table(records: Sequence[InputRecord], manifest: Mapping[str, Any]) -> pa.Table:
+    counts, probabilities = pa.list_(pa.int64()), pa.list_(pa.float32())
+    types = {
+        "index": pa.int64(),
+        "label": pa.int64(),
+        "selection_counts": counts,
+        "estimation_counts": counts,
+        "selection_invalid": pa.int64(),
+        "estimation_invalid": pa.int64(),
+        "accurate_probabilities": probabilities,
+        "seconds": pa.float64(),
+    }
+    columns = {name: pa.array([getattr(r, name) for r in records], type=kind) for name, kind in types.items()}
+    seed = str(manifest["draws"]["seed"]).encode()
+    return pa.table(columns).replace_schema_metadata({b"certmix_seed": seed})
+
+
+def _read_shards(folder: Path, manifest: Mapping[str, Any]) -> list[InputRecord]:
+    records: list[InputRecord] = []
+    for path in sorted((folder / SHARDS).glob("*.parquet")):
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            rows = [_to_record(row) for row in table.to_pylist()]
+        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+            raise RunError(
+                f"shard {path} is damaged ({str(error).splitlines()[0][:120]}); "
+                "delete that file and run the same command again: only its inputs are drawn anew."
+            ) from None
+        if (table.schema.metadata or {}).get(b"certmix_seed") != str(manifest["draws"]["seed"]).encode():
+            raise RunError(f"shard {path} belongs to another run (its seed differs); remove it from this folder.")
+        for row in rows:
+            _check_record(row, manifest["draws"], path)
+        records += rows
+    return _without_repeats(records, str(folder))
+
+
+def _to_record(row: Mapping[str, Any]) -> InputRecord:
+    accurate = row["accurate_probabilities"]
+    return InputRecord(
+        index=row["index"],
+        label=row["label"],
+        selection_counts=np.array(row["selection_counts"], dtype=np.int64),
+        estimation_counts=np.array(row["estimation_counts"], dtype=np.int64),
+        selection_invalid=row["selection_invalid"],
+        estimation_invalid=row["estimation_invalid"],
+        accurate_probabilities=None if accurate is None else np.array(accurate, dtype=np.float32),
+        seconds=row["seconds"],
+    )
+
+
+def _check_record(record: InputRecord, draws: Mapping[str, Any], path: Path) -> None:
+    for kind, invalid in (("selection", record.selection_invalid), ("estimation", record.estimation_invalid)):
+        counts = getattr(record, f"{kind}_counts")
+        total, wanted = int(counts.sum()) + invalid, draws[f"num_{kind}"]
+        if len(counts) != draws["num_classes"] or counts.min() < 0 or total != wanted:
+            raise RunError(
+                f"shard {path}: input {record.index} has {total} {kind} votes in {len(counts)} classes, the manifest says "
+                f"{wanted} in {draws['num_classes']}; delete that file and run the same command again."
+            )
+
+
+def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRecord]:
+    """Each input once; the same input with the same votes is one observation, with other votes an error."""
+    by_index: dict[int, InputRecord] = {}
+    for record in records:
+        kept = by_index.setdefault(record.index, record)
+        if not np.array_equal(kept.estimation_counts, record.estimation_counts):
+            raise RunError(
+                f"input {record.index} was drawn twice with different votes in {where}; keep one of the shards."
+            )
+    return list(by_index.values())
+
+
+def _lock(folder: Path) -> TextIO:
+    handle = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise RunError(f"{folder} is being written by another process; wait for it or choose another --out.") from None
+    return handle
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {folder} ({error.strerror}); stored draws are kept, free space or choose another --out."
+        ) from None
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write content so that `path` is either absent (or old) or whole, also after a power cut."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
