@@ -14,4 +14,8 @@ class RunError(CertmixError):
 
 
 class SamplingError(CertmixError):
-    """A base classifier or a noise source that cannot be certified: non-finite outputs, wrong shape, ..."""
+    """A base classifier that cannot be certified: non-finite outputs, wrong shape, not one fixed function."""
+
+
+class NoiseError(CertmixError):
+    """Noise that failed its audit: the draws since the last shard are not kept."""

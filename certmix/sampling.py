@@ -21,7 +21,7 @@ import certmix
 from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
-from certmix.noise import GaussianNoise, Purpose
+from certmix.noise import Purpose, describe_noise, make_noise
 from certmix.statistics_store import (
     SCHEMA_VERSION,
     InputRecord,
@@ -45,7 +45,8 @@ def sample(
     seed: int | None = None,
     out: str | Path | None = None,
     batch_size: int = 1000,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
+    noise: Literal["auto", "integer", "float"] = "auto",
     on_invalid: Literal["error", "count"] = "error",
     progress: Progress | None = None,
     model_spec: str | None = None,
@@ -67,7 +68,9 @@ def sample(
         seed: in [0, 2**128); None takes fresh operating-system entropy (or the stored run's seed), and records it.
         out: run folder to write and resume; None keeps the statistics in memory.
         batch_size: most draws per forward pass. The last pass is padded, so that every pass has one shape.
-        device: where the models run.
+        device: where the models run; "auto" takes a GPU where there is one.
+        noise: "integer" is the exactly rounded Gaussian on the data set's grid; "float" is float32 noise, whose
+            certificates hold up to rounding; "auto" takes integer wherever the inputs lie on a grid.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         progress: called with (inputs done, inputs in all).
         model_spec, accurate_spec: recorded in the manifest beside the models' sha256.
@@ -76,10 +79,11 @@ def sample(
     Raises:
         InvalidArgument: a value outside its range, named.
         SamplingError: outputs of the wrong shape or not finite, or different outputs for one input.
+        NoiseError: the noise really used failed its audit.
         RunError: `out` is no run, in use, damaged, or from other settings.
     """
-    _check_arguments(sigma, num_selection, num_estimation, batch_size, seed)
-    device = torch.device(device)
+    _check_arguments(sigma, num_selection, num_estimation, batch_size, seed, on_invalid)
+    device = _device(device)
     _prepare(robust, device)
     draws: dict[str, Any] = {
         "model": {"spec": model_spec, "sha256": fingerprint(robust)},
@@ -96,8 +100,9 @@ def sample(
         "num_selection": int(num_selection),
         "num_estimation": int(num_estimation),
         "votes": "hard",
-        "noise": GaussianNoise.name,
-        "generator": "philox4x64-10",
+        "noise": describe_noise(
+            noise, sigma=sigma, size=math.prod(dataset.input_shape), grid_levels=dataset.grid_levels
+        ),
         "precision": "float32",
         "device": device.type,
         "on_invalid": on_invalid,
@@ -111,11 +116,12 @@ def sample(
     if out is None:
         return from_records(list(_report(sampler.records(set()), 0, len(dataset), progress)), manifest)
     writer = RunWriter(out, manifest, flush_seconds=flush_seconds)
-    try:
+    with writer:
         for record in _report(sampler.records(writer.done), len(writer.done), len(dataset), progress):
             writer.add(record)
-    finally:
-        writer.close()
+        writer.flush()
+        if sampler.noise.audit is not None and sampler.noise.audit.tests():
+            writer.record_audit(sampler.noise.audit.summary())
     return from_records(writer.records, writer.manifest)
 
 
@@ -132,7 +138,8 @@ class _Sampler:
     def records(self, done: set[int]) -> Iterator[InputRecord]:
         """One record per input that is not done, in order."""
         size = math.prod(self.dataset.input_shape)
-        self.noise = GaussianNoise(int(self.draws["seed"], 16), self.draws["sigma"], size, self.device)
+        seed, sigma = int(self.draws["seed"], 16), self.draws["sigma"]
+        self.noise = make_noise(self.draws["noise"], seed=seed, sigma=sigma, size=size, device=self.device)
         total = self.draws["num_selection"] + self.draws["num_estimation"]
         # As few passes as the batch size allows, of equal size: little padding.
         self.batch = -(-total // -(-total // self.batch_size))
@@ -148,11 +155,12 @@ class _Sampler:
                 self._probe(clean)
                 probed = True
             counts = self._count(clean.reshape(-1), int(index))
+            self.noise.check()
             invalid = counts[:, -1]
             if invalid.any() and self.draws["on_invalid"] == "error":
                 raise SamplingError(
-                    f"model output must be finite, got NaN or infinity in {int(invalid.sum())} of {total} draws at input "
-                    f"{index}; mend the model, or count them as votes against the prediction with --on-invalid count."
+                    f"model output must be finite, got NaN or infinity in {int(invalid.sum())} of {total} draws at "
+                    f"input {index}; mend the model, or count them as votes against it with --on-invalid count."
                 )
             yield InputRecord(
                 index=int(index),
@@ -201,8 +209,8 @@ class _Sampler:
             outputs = _forward(model, batch, name)
             if outputs.shape != (self.batch, classes):
                 raise SamplingError(
-                    f"the {name} model's output must have shape (batch, classes) = {(self.batch, classes)} for inputs of "
-                    f"shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's number of classes."
+                    f"the {name} model's output must have shape (batch, classes) = {(self.batch, classes)} for inputs "
+                    f"of shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's classes."
                 )
             if not torch.equal(outputs.nan_to_num(), _forward(model, batch, name).nan_to_num()):
                 raise SamplingError(
@@ -267,7 +275,23 @@ def _environment(device: torch.device, batch_size: int) -> dict[str, Any]:
     }
 
 
-def _check_arguments(sigma: float, num_selection: int, num_estimation: int, batch_size: int, seed: int | None) -> None:
+def _device(name: str | torch.device) -> torch.device:
+    if str(name) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidArgument(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidArgument(f"device {name!r} needs a GPU that torch can use, and there is none; use cpu.")
+    return device
+
+
+def _check_arguments(
+    sigma: float, num_selection: int, num_estimation: int, batch_size: int, seed: int | None, on_invalid: str
+) -> None:
+    if on_invalid not in ("error", "count"):
+        raise InvalidArgument(f"on_invalid must be error or count, got {on_invalid!r}.")
     if not (math.isfinite(sigma) and sigma > 0):
         raise InvalidArgument(f"sigma must be > 0 and finite (pixel units), got {sigma}; 0.25 is a common start.")
     for name, value in (

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from certmix.errors import RunError
+from certmix.errors import NoiseError, RunError
 
 SCHEMA_VERSION = 1
 MANIFEST, SHARDS = "manifest.json", "shards"
@@ -35,7 +35,7 @@ class Statistics:
         selection_invalid, estimation_invalid: draws whose output was not finite, shape (inputs,), int64.
         labels, indices: true classes and stable positions in the data set, shape (inputs,), int64.
         sigma: standard deviation of the noise, in [0, 1] pixel units.
-        accurate_probabilities: softmax of the accurate model at the clean input, shape (inputs, classes), float32; or None.
+        accurate_probabilities: softmax of the accurate model at the clean input, shape (inputs, classes); or None.
         seconds: sampling time of each input, shape (inputs,), float64.
         manifest: what defines the draws (`manifest["draws"]`) and where they were made.
     """
@@ -146,7 +146,7 @@ class RunWriter:
                 f"{self.folder} holds shards but no {MANIFEST}; choose another --out or restore the manifest."
             )
         else:
-            _write_atomically(self.folder / MANIFEST, json.dumps(self.manifest, indent=2).encode() + b"\n")
+            self._write_manifest()
 
     @property
     def done(self) -> set[int]:
@@ -174,10 +174,23 @@ class RunWriter:
             _write_atomically(path, sink.getvalue().to_pybytes())
         self._pending = []
 
-    def close(self) -> None:
-        """Write what is pending and release the folder."""
+    def record_audit(self, summary: Mapping[str, object]) -> None:
+        """Append a summary of the noise audit to the manifest."""
+        self.manifest = {**self.manifest, "audits": [*self.manifest.get("audits", []), summary]}
+        with _writing(self.folder):
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        _write_atomically(self.folder / MANIFEST, json.dumps(self.manifest, indent=2).encode() + b"\n")
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Keep what was drawn (but not draws that failed the noise audit) and release the folder."""
         try:
-            self.flush()
+            if not isinstance(error, NoiseError):
+                self.flush()
         finally:
             self._lock.close()
 
@@ -224,7 +237,7 @@ def refuse_disagreement(
     for key in {**left, **right}:
         if key not in ignore and left.get(key) != right.get(key):
             raise RunError(
-                f"{folder} disagrees on {key}: the run has {left.get(key)!r}, this command asks for {right.get(key)!r}; "
+                f"{folder} disagrees on {key}: the run has {left.get(key)!r}, asked for is {right.get(key)!r}; "
                 "use the run's setting or another --out."
             )
 
@@ -293,8 +306,8 @@ def _check_record(record: InputRecord, draws: Mapping[str, Any], path: Path) -> 
         total, wanted = int(counts.sum()) + invalid, draws[f"num_{kind}"]
         if len(counts) != draws["num_classes"] or counts.min() < 0 or total != wanted:
             raise RunError(
-                f"shard {path}: input {record.index} has {total} {kind} votes in {len(counts)} classes, the manifest says "
-                f"{wanted} in {draws['num_classes']}; delete that file and run the same command again."
+                f"shard {path}: input {record.index} has {total} {kind} votes in {len(counts)} classes, the manifest "
+                f"says {wanted} in {draws['num_classes']}; delete that file and run the same command again."
             )
 
 

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from certmix.noise.stream import Audit, Purpose, WordStream
+from certmix.noise.audit import NoiseAudit
+from certmix.noise.stream import Purpose, WordStream
 
 _CHUNK = 1 << 16  # elements worked on at a time, to stay in the processor's cache
 
@@ -24,10 +25,10 @@ class GaussianNoise:
         audit: sees a part of the noise really used, in units of sigma.
     """
 
-    name = "float"
-
-    def __init__(self, seed: int, sigma: float, size: int, device: torch.device, *, audit: Audit | None = None) -> None:
-        self.sigma, self.size, self._audit = sigma, size, audit
+    def __init__(
+        self, seed: int, sigma: float, size: int, device: torch.device, *, audit: NoiseAudit | None = None
+    ) -> None:
+        self.sigma, self.size, self.audit = sigma, size, audit
         self._stream = WordStream(seed, size, device)
         self._rows = max(1, _CHUNK // size) if device.type == "cpu" else 1 << 62
 
@@ -36,9 +37,14 @@ class GaussianNoise:
         for begin in range(0, len(noisy), self._rows):
             part = noisy[begin : begin + self._rows]
             self._standard_normal(part, self._stream.words(index, purpose, start + begin, len(part)))
-            if begin == 0 and self._audit is not None:
-                self._audit(part)
+            if begin == 0 and self.audit is not None:
+                self.audit(part)
             torch.add(clean, part, alpha=self.sigma, out=part)
+
+    def check(self) -> None:
+        """See `Noise.check`."""
+        if self.audit is not None:
+            self.audit.check()
 
     def _standard_normal(self, out: torch.Tensor, words: torch.Tensor) -> None:
         pairs = words.to(torch.float32).view(len(out), 2, -1)

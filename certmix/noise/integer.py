@@ -1,7 +1,7 @@
 """Integer noise: the exactly rounded Gaussian on a grid, so that the ordinary certificate holds with no float gap.
 
-For inputs on the grid Z/G the smoothed classifier is F(clip(round(G (x + noise))) / G): with true Gaussian noise this is
-a legitimate base function, and round(G x + G noise) = G x + Z with Z = round(G noise) drawn here without any float.
+For inputs on the grid Z/G the smoothed classifier is F(clip(round(G (x + noise))) / G): with Gaussian noise
+that is a legitimate base function, and round(G x + G noise) = G x + Z with Z = round(G noise), drawn without any float.
 Source: Voracek and Hein 2023, arXiv:2207.07209; the table and its two-word lookup are ours.
 """
 
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from certmix.errors import InvalidArgument
-from certmix.noise.stream import Audit, Purpose, WordStream
+from certmix.errors import InvalidArgument, NoiseError
+from certmix.noise.audit import NoiseAudit
+from certmix.noise.stream import Purpose, WordStream
 
 _CHUNK = 1 << 16
 _UNDECIDED = np.iinfo(np.int16).min  # marks table cells that 16 bits do not decide
@@ -50,6 +51,12 @@ def total_variation(sigma: float, levels: int, size: int) -> float:
     return float(len(thresholds(sigma, levels))) * 2.0**-63 * size
 
 
+def probabilities(sigma: float, levels: int) -> NDArray[np.float64]:
+    """P[Z = z] for z = -reach .. reach, shape (number of thresholds + 1,)."""
+    edges = np.concatenate([[0.0], thresholds(sigma, levels).astype(np.float64) * 2.0**-64, [1.0]])
+    return np.diff(edges)
+
+
 def table_hash(sigma: float, levels: int) -> str:
     """Hex sha256 of the threshold table, recorded in the manifest."""
     return hashlib.sha256(thresholds(sigma, levels).astype("<u8").tobytes()).hexdigest()
@@ -67,12 +74,10 @@ class IntegerNoise:
     Raises: InvalidArgument: from `add_to`, for an input off the grid.
     """
 
-    name = "integer"
-
     def __init__(
-        self, seed: int, sigma: float, size: int, device: torch.device, *, levels: int, audit: Audit | None = None
+        self, seed: int, sigma: float, size: int, device: torch.device, *, levels: int, audit: NoiseAudit | None = None
     ) -> None:
-        self.sigma, self.size, self.levels, self._audit = sigma, size, levels, audit
+        self.sigma, self.size, self.levels, self.audit = sigma, size, levels, audit
         self._stream = WordStream(seed, size, device)
         self._thresholds = thresholds(sigma, levels)
         self._reach = len(self._thresholds) // 2
@@ -82,10 +87,21 @@ class IntegerNoise:
         self._on_device = device.type != "cpu"
         self._rows = max(1, _CHUNK // size) if not self._on_device else 1 << 62
         if self._on_device:
-            table = [int(value) for value in self._thresholds]
-            self._ceil32 = torch.tensor([-(-value >> 32) for value in table], device=device)
-            self._floor32 = torch.tensor([value >> 32 for value in table], device=device)
-            self._full64 = torch.tensor([value + _SIGN for value in table], device=device)
+            self._prepare_device(device)
+
+    def _prepare_device(self, device: torch.device) -> None:
+        table = [int(value) for value in self._thresholds]
+        self._ceil32 = torch.tensor([-(-value >> 32) for value in table], device=device)
+        self._floor32 = torch.tensor([value >> 32 for value in table], device=device)
+        self._full64 = torch.tensor([value + _SIGN for value in table], device=device)
+        self.overflow = torch.zeros((), dtype=torch.int64, device=device)  # read once per input by `check`
+
+    def check(self) -> None:
+        """See `Noise.check`; also refuses a batch that had more undecided elements than there was room for."""
+        if self.audit is not None:
+            self.audit.check()
+        if self._on_device and int(self.overflow):
+            raise NoiseError(f"integer noise had over {_TIES} undecided elements in a batch; use a smaller batch.")
 
     def _count(self, uniform: NDArray[np.uint64]) -> NDArray[np.int64]:
         """#{j : T[j] <= u}."""
@@ -97,15 +113,15 @@ class IntegerNoise:
         for begin in range(0, len(noisy), self._rows):
             part = noisy[begin : begin + self._rows]
             integers = self.integers(index, purpose, start + begin, len(part))
-            if begin == 0 and self._audit is not None:
-                self._audit(integers)
+            if begin == 0 and self.audit is not None:
+                self.audit(integers)
             reach = self._reach - self.levels  # inputs lie in 0..G: clipping the sum, not the noise, leaks nothing
             part.copy_((integers + steps).clamp_(-reach, reach + self.levels)).div_(self.levels)
 
     def _grid_steps(self, clean: torch.Tensor, index: int) -> torch.Tensor:
         scaled = clean * self.levels
         steps = scaled.round()
-        if not self._on_device and (scaled - steps).abs().max() > 1e-3:
+        if (scaled - steps).abs().max() > 1e-3:
             worst = float(clean[(scaled - steps).abs().argmax()])
             raise InvalidArgument(
                 f"integer noise needs inputs on the grid of 1/{self.levels}, got {worst:.9g} at input {index}; "
@@ -117,7 +133,7 @@ class IntegerNoise:
         """Z of consecutive draws, int16, shape (draws, size), on the device."""
         words = self._stream.words(index, purpose, start, draws)
         if self._on_device:
-            return self._integers_on_device(words)
+            return self._integers_on_device(words, index, purpose, start)
         return torch.from_numpy(self._integers_on_host(words.numpy().view(np.uint32), index, purpose, start))
 
     def _integers_on_host(
@@ -135,5 +151,16 @@ class IntegerNoise:
         result[undecided] = low - self._reach
         return result.reshape(-1, self.size)
 
-    def _integers_on_device(self, words: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+    def _integers_on_device(self, words: torch.Tensor, index: int, purpose: Purpose, start: int) -> torch.Tensor:
+        """As on the host, without waiting for it: 32 bits for every element, 64 for the few that need them."""
+        uniform = (words[:, : self.size].to(torch.int64) & 0xFFFFFFFF).contiguous()
+        low = torch.searchsorted(self._ceil32, uniform, right=True)
+        undecided = low != torch.searchsorted(self._floor32, uniform, right=True)
+        place = torch.nonzero_static(undecided.view(-1), size=_TIES, fill_value=0)[:, 0]
+        draw, element = start + place // self.size, place % self.size
+        full = (uniform.view(-1)[place] << 32) | self._stream.extra_words(index, purpose, draw, element)
+        exact = torch.searchsorted(self._full64, full ^ _SIGN, right=True)
+        # The unused places repeat element 0 with its own exact value, so that writing them changes nothing.
+        low.view(-1)[place] = exact
+        self.overflow += (undecided.sum() > _TIES).to(torch.int64)
+        return (low - self._reach).to(torch.int16)

@@ -1,29 +1,29 @@
 """What every noise is: addressed words, and values that depend on their address only."""
 
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
-from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words
+from certmix.noise.audit import NoiseAudit
+from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words, philox4x64, split_key
 
 Purpose = Literal["selection", "estimation", "prediction"]
 _PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3}
-
-Audit = Callable[
-    [torch.Tensor], None
-]  # called with some of the noise really used, in units of sigma, shape (draws, size)
 
 
 class Noise(Protocol):
     """Adds Gaussian noise to an input, draw by draw.
 
     Attributes:
-        name: "float" or "integer", recorded in the manifest.
+        audit: tests of the noise really used; None where nobody asked.
     """
 
-    name: str
+    audit: NoiseAudit | None
+
+    def check(self) -> None:
+        """Raise NoiseError where the noise of the draws so far is not what it should be. Called once per input."""
+        ...
 
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """Write clean + noise of draws start, start + 1, ... into `noisy`, in place.
@@ -70,6 +70,14 @@ class WordStream:
         counter = self._counter(draw) + element // WORDS_PER_COUNTER
         words = host_words(self.seed, (1, index, _PURPOSES[purpose]), counter, 1)
         return int(words[element % WORDS_PER_COUNTER])
+
+    def extra_words(self, index: int, purpose: Purpose, draw: torch.Tensor, element: torch.Tensor) -> torch.Tensor:
+        """`extra_word` for many elements at once, on their device: int64 in [0, 2^32), the shape of `draw`."""
+        counter = 2 + draw * self.counters_per_draw + element // WORDS_PER_COUNTER  # NumPy increments first
+        outputs = philox4x64(split_key(self.seed), (counter, 1, index, _PURPOSES[purpose]))
+        words = torch.stack(outputs, dim=-1).view(torch.int32)
+        word = words.gather(-1, (element % WORDS_PER_COUNTER).unsqueeze(-1)).squeeze(-1)
+        return word.to(torch.int64) & 0xFFFFFFFF
 
     def _counter(self, draw: int) -> int:
         return 1 + draw * self.counters_per_draw

@@ -1,0 +1,40 @@
+"""Options that several commands share, spelt and explained once."""
+
+from typing import Annotated
+
+import typer
+
+DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, npz:FILE, ...")]
+MixingWeightOption = Annotated[
+    list[float] | None,
+    typer.Option("--mixing-weight", metavar="A", help="0 = accurate model, 1 = robust model; repeat for several."),
+]
+CertifierOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5 or theorem-3.5-paper; repeat for several."
+    ),
+]
+FailureProbabilityOption = Annotated[
+    float, typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong.")
+]
+RuleOption = Annotated[
+    str, typer.Option("--rule", help="pair (bounds both classes) or cohen (p_B = 1 - p_A, as in 2019).")
+]
+SkipOption = Annotated[int, typer.Option("--skip", help="Take every so-manieth input.")]
+MaxOption = Annotated[int | None, typer.Option("--max", help="Take at most so many inputs.")]
+SplitOption = Annotated[str | None, typer.Option("--split", help="train or test, where the data set has both.")]
+IndicesOption = Annotated[
+    str | None, typer.Option("--indices", metavar="I,J,...", help="Take just these positions of the split.")
+]
+ModelOption = Annotated[
+    list[str] | None, typer.Option("-M", metavar="KEY=VALUE", help="Option of the model loaders; repeatable.")
+]
+TrustOption = Annotated[bool, typer.Option("--trust-model", help="Allow model sources that run code (py:).")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+RadiiOption = Annotated[
+    str | None, typer.Option("--radii", metavar="R,R,...", help="Radii of the table, in pixel units.")
+]
+FormatOption = Annotated[str, typer.Option("--format", help="Table format: markdown, latex or csv.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages on stderr.")]

@@ -1,0 +1,108 @@
+"""Noise audit: the noise really used is tested while sampling, and an improbable result stops the run.
+
+A poor or tampered source inflates radii without failing generic tests (Dahiya et al. 2024); what is tested here is the
+distribution that the certificate assumes. All tests together raise a false alarm in a run with probability < 1e-5.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+
+from certmix.errors import NoiseError
+
+_ALARM = 1e-6  # per test and run, spent as 1 / (k (k + 1)) over the looks k = 1, 2, ...
+_ELEMENTS = 1 << 15  # of each call
+_REMEMBERED = 1 << 18
+
+
+class NoiseAudit:
+    """Accumulates tests over the noise it is shown: mean, variance, kurtosis, lag-1 correlation, repeats.
+
+    Integer noise is tested by an exact chi-squared against its table in place of mean, variance and kurtosis.
+
+    Args:
+        probabilities: of each integer -reach .. reach, for integer noise; None for float noise in units of sigma.
+    """
+
+    def __init__(self, probabilities: NDArray[np.float64] | None = None) -> None:
+        self._probabilities = probabilities
+        self._looks = 0
+        self._seen: set[bytes] = set()
+        self._repeated = 0
+        self._elements = self._pairs = 0
+        self._sums = np.zeros(4)  # of x, x^2, x^4 and x_i x_(i+1)
+        if probabilities is not None:
+            self._reach = len(probabilities) // 2
+            self._counts = np.zeros(len(probabilities), dtype=np.int64)
+            values = np.arange(-self._reach, self._reach + 1)
+            self._scale = math.sqrt(float(probabilities @ values**2))
+
+    def __call__(self, noise: torch.Tensor) -> None:
+        """Take some of the noise: float32 in units of sigma, or integers; shape (draws, size)."""
+        flat = noise.reshape(-1)[:_ELEMENTS].cpu().numpy()
+        if flat.size >= 64:
+            mark = flat[:256].tobytes()
+            self._repeated += mark in self._seen
+            if len(self._seen) < _REMEMBERED:
+                self._seen.add(mark)
+        if self._probabilities is None:
+            values = flat.astype(np.float64)
+            squares = values * values
+            self._sums[1] += squares.sum()
+            self._sums[2] += squares @ squares
+        else:
+            self._counts += np.bincount(flat.astype(np.int64) + self._reach, minlength=len(self._counts))
+            values = flat.astype(np.float64) / self._scale
+        self._sums[0] += values.sum()
+        self._sums[3] += values[:-1] @ values[1:]
+        self._elements += flat.size
+        self._pairs += max(flat.size - 1, 0)
+
+    def tests(self) -> dict[str, float]:
+        """P-value of each test so far."""
+        if not self._elements:
+            return {}
+        n, (first, second, fourth, lag) = self._elements, self._sums
+        results = {"lag-1 correlation": _two_sided(lag / math.sqrt(max(self._pairs, 1)))}
+        results["repeated noise"] = 0.0 if self._repeated else 1.0
+        if self._probabilities is None:
+            results["mean"] = _two_sided(first / math.sqrt(n))
+            results["variance"] = _two_sided((second / n - 1.0) * math.sqrt(n / 2.0))
+            results["kurtosis"] = _two_sided((fourth / n - 3.0) * math.sqrt(n / 96.0))
+        else:
+            results["chi-squared"] = self._chi_squared()
+        return results
+
+    def _chi_squared(self) -> float:
+        assert self._probabilities is not None
+        expected = self._probabilities * self._elements
+        inside = expected >= 20.0
+        observed = np.append(self._counts[inside], self._counts[~inside].sum())
+        wanted = np.append(expected[inside], expected[~inside].sum())
+        kept = wanted >= 5.0
+        if kept.sum() < 2:
+            return 1.0
+        statistic = float((((observed - wanted) ** 2)[kept] / wanted[kept]).sum())
+        return float(special.chdtrc(kept.sum() - 1, statistic))
+
+    def check(self) -> None:
+        """Raise NoiseError where a test's p-value is below its share of 1e-6."""
+        self._looks += 1
+        level = _ALARM / (self._looks * (self._looks + 1))
+        for name, p_value in self.tests().items():
+            if p_value < level:
+                raise NoiseError(
+                    f"noise audit failed: {name} of the noise really used has probability {p_value:.1e} (alarm "
+                    f"at {level:.1e}) after {self._elements} elements; these draws are not kept, check the random number source."
+                )
+
+    def summary(self) -> dict[str, object]:
+        """What was tested, for the manifest."""
+        return {"elements": self._elements, "p_values": self.tests(), "looks": self._looks}
+
+
+def _two_sided(z: float) -> float:
+    return float(2.0 * special.ndtr(-abs(z)))
