@@ -95,8 +95,8 @@ class NoiseAudit:
         for name, p_value in self.tests().items():
             if p_value < level:
                 raise NoiseError(
-                    f"noise audit failed: {name} of the noise really used has probability {p_value:.1e} (alarm "
-                    f"at {level:.1e}) after {self._elements} elements; these draws are not kept, check the random number source."
+                    f"noise audit failed: {name} of the noise used has probability {p_value:.1e} (alarm "
+                    f"at {level:.1e}) after {self._elements} elements; these draws are not kept, check the random source."
                 )
 
     def summary(self) -> dict[str, object]:

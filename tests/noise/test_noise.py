@@ -1,0 +1,163 @@
+"""Float and integer noise: the right distribution, a function of the address alone."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from scipy import special
+
+from certmix.errors import InvalidArgument
+from certmix.noise import GaussianNoise, IntegerNoise, NoiseAudit, describe_noise, make_noise
+from certmix.noise.integer import probabilities, thresholds
+
+CPU = torch.device("cpu")
+
+
+def _noise(kind, size, sigma=0.5, seed=7, levels=255):
+    if kind == "float":
+        return GaussianNoise(seed, sigma, size, CPU)
+    return IntegerNoise(seed, sigma, size, CPU, levels=levels)
+
+
+@pytest.mark.parametrize("kind", ["float", "integer"])
+@pytest.mark.parametrize("size", [1, 5, 64, 3072])
+def test_draws_do_not_depend_on_the_batch(kind, size):
+    noise, clean = _noise(kind, size), torch.full((size,), 100 / 255)
+    whole = torch.zeros(40, size)
+    noise.add_to(whole, clean, index=3, purpose="estimation", start=10)
+    for begin, end in ((0, 1), (1, 8), (8, 40)):
+        part = torch.zeros(end - begin, size)
+        noise.add_to(part, clean, index=3, purpose="estimation", start=10 + begin)
+        assert torch.equal(part, whole[begin:end])
+
+
+@pytest.mark.parametrize("kind", ["float", "integer"])
+def test_moments_are_those_of_the_gaussian(kind):
+    size, draws, sigma = 64, 20_000, 0.5
+    noisy = torch.zeros(draws, size)
+    _noise(kind, size, sigma).add_to(noisy, torch.zeros(size), index=0, purpose="selection", start=0)
+    z, n = (noisy / sigma).double(), draws * size
+    rounding = 1 / 12 / (255 * sigma) ** 2 if kind == "integer" else 0.0
+    assert abs(z.mean()) < 5 / math.sqrt(n)
+    assert abs(z.var() - 1 - rounding) < 5 * math.sqrt(2 / n)
+    assert abs((z**4).mean() - 3) < 5 * math.sqrt(96 / n) + 0.01
+    assert abs((z[:, ::2] * z[:, 1::2]).mean()) < 5 / math.sqrt(n / 2)  # neighbours
+    assert abs((z[::2] * z[1::2]).mean()) < 5 / math.sqrt(n / 2)  # consecutive draws
+
+
+def test_the_float_noise_is_normal_by_kolmogorov_smirnov():
+    noisy = torch.zeros(4000, 64)
+    _noise("float", 64, 1.0).add_to(noisy, torch.zeros(64), index=0, purpose="selection", start=0)
+    z = np.sort(noisy.numpy().reshape(-1).astype(np.float64))
+    distance = np.abs(special.ndtr(z) - (np.arange(len(z)) + 0.5) / len(z)).max()
+    assert distance * math.sqrt(len(z)) < 2.0  # exceeded with probability 6.7e-4
+
+
+@pytest.mark.parametrize(("sigma", "levels"), [(0.25, 255), (1.0, 255), (0.12, 16), (0.5, 16)])
+def test_the_table_equals_an_independent_high_precision_computation(sigma, levels):
+    table = thresholds(sigma, levels)
+    reach = len(table) // 2
+    generator = np.random.default_rng(0)
+    with mpmath.workdps(60):
+        for j in [*generator.integers(0, 2 * reach, 60), 0, 2 * reach - 1, reach, reach - 1]:
+            edge = (2 * (int(j) - reach) + 1) / (mpmath.mpf(2) * levels * mpmath.mpf(sigma))
+            exact = mpmath.erfc(-edge / mpmath.sqrt(2)) / 2 * 2**64
+            assert int(table[j]) == min(int(mpmath.floor(exact)), 2**64 - 1)
+    assert (np.diff(table.astype(object)) >= 0).all()
+
+
+def test_integers_equal_a_search_of_all_64_bits():
+    noise = _noise("integer", 512, sigma=1.0)
+    words = noise._stream.words(4, "estimation", 2, 20).numpy().view(np.uint32)[:, :512]
+    table = [int(value) for value in thresholds(1.0, 255)]
+    got = noise.integers(4, "estimation", 2, 20).numpy()
+    generator = np.random.default_rng(1)
+    for draw, element in zip(generator.integers(0, 20, 300), generator.integers(0, 512, 300), strict=True):
+        extra = noise._stream.extra_word(4, "estimation", 2 + int(draw), int(element))
+        uniform = (int(words[draw, element]) << 32) | extra
+        assert got[draw, element] == np.searchsorted(np.array(table, dtype=object), uniform, side="right") - 1785
+
+
+def test_a_tie_of_32_bits_is_decided_by_the_extra_word():
+    noise = _noise("integer", 8, sigma=0.5)
+    j = 700
+    word = int(noise._thresholds[j]) >> 32  # these 32 bits hold the threshold inside their cell
+    words = np.full((1, 8), word, dtype=np.uint32)
+    got = noise._integers_on_host(words, 0, "selection", 0)[0]
+    for element in range(8):
+        uniform = (word << 32) | noise._stream.extra_word(0, "selection", 0, element)
+        assert got[element] == np.searchsorted(noise._thresholds, np.uint64(uniform), side="right") - noise._reach
+    noise._prepare_device(CPU)
+    assert torch.equal(
+        noise._integers_on_device(torch.from_numpy(words.view(np.int32)), 0, "selection", 0), torch.from_numpy(got)[None]
+    )
+
+
+@pytest.mark.parametrize(("sigma", "levels", "size"), [(0.25, 255, 3072), (1.0, 255, 100), (0.5, 16, 64)])
+def test_the_device_path_gives_the_same_integers(sigma, levels, size):
+    noise = _noise("integer", size, sigma=sigma, levels=levels)
+    noise._prepare_device(CPU)
+    for index in range(3):
+        words = noise._stream.words(index, "estimation", 5, 50)
+        host = noise.integers(index, "estimation", 5, 50)
+        assert torch.equal(host, noise._integers_on_device(words, index, "estimation", 5))
+
+
+def test_integer_noise_passes_chi_squared_and_does_not_depend_on_the_input():
+    noise = _noise("integer", 64, sigma=0.25, levels=16)
+    integers = noise.integers(0, "estimation", 0, 10_000).numpy()
+    p = probabilities(0.25, 16)
+    assert p.sum() == pytest.approx(1.0)
+    counts = np.bincount(integers.reshape(-1) + len(p) // 2, minlength=len(p))
+    inside = p * integers.size > 20
+    statistic = ((counts - p * integers.size) ** 2)[inside] / (p * integers.size)[inside]
+    assert special.chdtrc(inside.sum() - 1, statistic.sum()) > 1e-4
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        clean = torch.randint(0, 17, (64,), generator=generator) / 16
+        noisy = torch.zeros(100, 64)
+        noise.add_to(noisy, clean, index=0, purpose="estimation", start=0)
+        unclipped = (noisy * 16).round().abs() < 16  # values inside [-1, 1] cannot have been clipped
+        recovered = ((noisy - clean) * 16).round()
+        assert torch.equal(recovered[unclipped], torch.from_numpy(integers[:100]).float()[unclipped])
+
+
+def test_an_input_off_the_grid_is_named():
+    with pytest.raises(InvalidArgument, match=r"grid of 1/255, got 0\.5 at input 12"):
+        _noise("integer", 4).add_to(torch.zeros(2, 4), torch.full((4,), 0.5), index=12, purpose="selection", start=0)
+
+
+def test_the_integer_table_refuses_a_sigma_it_cannot_hold():
+    with pytest.raises(InvalidArgument, match="sigma must be"):
+        thresholds(40.0, 255)
+
+
+def test_noise_is_described_and_chosen():
+    integer = describe_noise("auto", sigma=0.25, size=64, grid_levels=16)
+    assert (integer["kind"], integer["levels"]) == ("integer", 16)
+    assert 0 < integer["total_variation"] < 1e-14
+    assert describe_noise("auto", sigma=0.25, size=64, grid_levels=None)["kind"] == "float"
+    assert isinstance(make_noise(integer, seed=1, sigma=0.25, size=64, device=CPU), IntegerNoise)
+    with pytest.raises(InvalidArgument, match="needs inputs on a grid"):
+        describe_noise("integer", sigma=0.25, size=64, grid_levels=None)
+    with pytest.raises(InvalidArgument, match="must be auto, integer or float"):
+        describe_noise("gauss", sigma=0.25, size=64, grid_levels=None)
+
+
+def test_a_tied_audit_of_good_noise_passes_many_looks():
+    for kind in ("float", "integer"):
+        audit = NoiseAudit(probabilities(0.25, 255) if kind == "integer" else None)
+        noise = (
+            IntegerNoise(3, 0.25, 300, CPU, levels=255, audit=audit)
+            if kind == "integer"
+            else GaussianNoise(3, 0.25, 300, CPU, audit=audit)
+        )
+        buffer = torch.zeros(100, 300)
+        for index in range(60):
+            noise.add_to(buffer, torch.zeros(300), index=index, purpose="selection", start=0)
+            noise.check()
+        summary = audit.summary()
+        assert summary["elements"] == 60 * 100 * 300
+        assert min(summary["p_values"].values()) > 1e-4
