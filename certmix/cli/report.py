@@ -1,0 +1,167 @@
+"""Stored draws -> the table on stdout and the derived files of a run folder."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from certmix.certification import Certificates, certify
+from certmix.certification_log import write_certification_log
+from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
+from certmix.errors import InvalidArgument
+from certmix.statistics_store import Statistics, read_manifest, read_statistics
+from certmix.tables import floor_text, render_table
+
+DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
+
+
+def check_radii(text: str | None) -> list[float] | None:
+    """Radii of a comma-separated option; None where nothing was asked."""
+    if text is None:
+        return None
+    try:
+        radii = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidArgument(f"--radii must be numbers separated by commas, got {text!r}; for example 0,0.5,1.") from None
+    if any(not 0 <= radius < float("inf") for radius in radii):
+        raise InvalidArgument(f"--radii must be >= 0 and finite (pixel units), got {text!r}.")
+    return sorted(set(radii))
+
+
+def read_runs(folders: Sequence[Path]) -> list[tuple[list[Path], Statistics]]:
+    """Statistics of run folders; folders that are parts of one run (same draws, other inputs) are merged."""
+    groups: dict[str, list[Path]] = {}
+    for folder in folders:
+        draws = dict(read_manifest(folder)["draws"])
+        draws["dataset"] = {k: v for k, v in draws["dataset"].items() if k not in ("fingerprint", "subset", "inputs")}
+        groups.setdefault(json.dumps(draws, sort_keys=True), []).append(folder)
+    runs = [(group, read_statistics(*group)) for group in groups.values()]
+    for group, statistics in runs:
+        if not len(statistics):
+            raise InvalidArgument(f"{group[0]} holds no finished input yet; run its certify command again.")
+    return sorted(runs, key=lambda run: run[1].sigma)
+
+
+def report_runs(
+    folders: Sequence[Path],
+    *,
+    weights: Sequence[float],
+    certifiers: Sequence[str],
+    failure_probability: float,
+    rule: str,
+    radii: Sequence[float] | None,
+    table_format: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
+    rows: list[dict[str, Any]] = []
+    runs = []
+    for group, statistics in read_runs(folders):
+        made = []
+        for name in certifiers:
+            certificates = certify(
+                statistics, mixing_weight=weights, certifier=name, failure_probability=failure_probability, rule=rule
+            )
+            made.append(certificates)
+            reach = float(certificates.radius.max())
+            wanted = radii or [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
+            curve = certified_accuracy(certificates, statistics.labels, wanted)
+            rows += curve_rows(curve)
+        files = write_certificates(group[0], statistics, made)
+        runs.append({"run": [str(folder) for folder in group], **describe(statistics), "files": files})
+    if as_json:
+        summary = {"failure_probability": failure_probability, "rule": rule, "runs": runs, "certified_accuracy": rows}
+        print(json.dumps(summary, indent=2))
+        return
+    print(accuracy_table(rows, table_format))
+    if not quiet:
+        for run in runs:
+            print(caption(run, failure_probability), file=sys.stderr)
+
+
+def curve_rows(curve: CertifiedAccuracyCurve) -> list[dict[str, Any]]:
+    """One row per mixing weight of a curve, as plain values."""
+    return [
+        {
+            "sigma": curve.sigma,
+            "certifier": curve.certifier,
+            "mixing_weight": float(weight),
+            "inputs": curve.num_inputs,
+            "radii": [float(radius) for radius in curve.radii],
+            "certified_accuracy": [float(value) for value in curve.accuracy[position]],
+            "lower": [float(value) for value in curve.lower[position]],
+            "upper": [float(value) for value in curve.upper[position]],
+        }
+        for position, weight in enumerate(curve.mixing_weight)
+    ]
+
+
+def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
+    """Certified accuracy in percent, rounded down, with its 95 % interval, one column per radius."""
+    radii = sorted({radius for row in rows for radius in row["radii"]})
+    headers = ["sigma", "certifier", "mixing weight", *(f"r = {radius:g}" for radius in radii)]
+    body = []
+    for row in rows:
+        cells = {
+            radius: f"{floor_text(100 * value, 1)} [{floor_text(100 * low, 1)}, {floor_text(100 * high, 1)}]"
+            for radius, value, low, high in zip(
+                row["radii"], row["certified_accuracy"], row["lower"], row["upper"], strict=True
+            )
+        }
+        body.append(
+            [f"{row['sigma']:g}", row["certifier"], f"{row['mixing_weight']:g}", *(cells.get(r, "") for r in radii)]
+        )
+    return render_table(headers, body, table_format)
+
+
+def describe(statistics: Statistics) -> dict[str, Any]:
+    """What a table must say about the draws it comes from."""
+    draws = statistics.manifest["draws"]
+    return {
+        "dataset": draws["dataset"]["spec"],
+        "subset": draws["dataset"]["subset"],
+        "inputs": len(statistics),
+        "sigma": statistics.sigma,
+        "num_selection": statistics.num_selection,
+        "num_estimation": statistics.num_estimation,
+        "noise": draws["noise"]["kind"],
+    }
+
+
+def caption(run: dict[str, Any], failure_probability: float) -> str:
+    """The subset, the draws and the promise behind a table, in words."""
+    subset = ", ".join(f"{key} {value}" for key, value in run["subset"].items() if value is not None)
+    scope = "" if run["noise"] == "float" else "; perturbed inputs on the data's own grid"
+    return (
+        f"{' '.join(run['run'])}: {run['inputs']} inputs of {run['dataset']} ({subset or 'all'}), sigma {run['sigma']:g}, "
+        f"{run['num_selection']} + {run['num_estimation']} draws each. Accuracies in % with 95 % intervals of the test set; "
+        f"each certificate is wrong with probability at most {failure_probability:g}, whatever the accurate model "
+        f"does{scope}. Written: {', '.join(run['files'])}."
+    )
+
+
+def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Certificates]) -> list[str]:
+    """Write certificates.parquet and one Cohen-format log per certifier and weight; returns their paths."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("index", "label", "prediction", "certifier")}
+    columns |= {"mixing_weight": [], "radius": []}
+    files = [str(folder / "certificates.parquet")]
+    several = len(made) * len(made[0].mixing_weight) > 1
+    for certificates in made:
+        for position, weight in enumerate(certificates.mixing_weight):
+            count = len(statistics)
+            columns["index"] += statistics.indices.tolist()
+            columns["label"] += statistics.labels.tolist()
+            columns["prediction"] += certificates.prediction.tolist()
+            columns["certifier"] += [certificates.certifier] * count
+            columns["mixing_weight"] += [float(weight)] * count
+            columns["radius"] += certificates.radius[position].tolist()
+            stem = f"certificates-{certificates.certifier}-{weight:g}" if several else "certificates"
+            files.append(str(folder / f"{stem}.tsv"))
+            write_certification_log(files[-1], certificates, weight_position=position, seconds=statistics.seconds)
+    pq.write_table(pa.table(columns), files[0], compression="zstd")
+    return files
