@@ -1,0 +1,55 @@
+"""Checks of what every certifier takes: one place for the rules and their one-line errors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.errors import InvalidArgument
+
+Array = NDArray[np.float64]
+
+
+def _checked(name: str, values: ArrayLike, rule: str, accept: Callable[[Array], Any]) -> Array:
+    """Values as float64, or InvalidArgument with the first one that breaks the rule."""
+    array = np.asarray(values, dtype=np.float64)
+    good = np.isfinite(array) & accept(array)
+    if not good.all():
+        raise InvalidArgument(f"{name} must be {rule}, got {float(array[~good].flat[0])!r}.")
+    return array
+
+
+def check_bounds(top_lower: ArrayLike, rival_upper: ArrayLike) -> tuple[Array, Array]:
+    """The two probability bounds, the rival's replaced by min(rival_upper, 1 - top_lower), broadcast together."""
+    why = "draws never give it, and it would certify everything; pass a confidence bound"
+    top = _checked("top_lower", top_lower, f"in [0, 1) (1: {why})", lambda p: (p >= 0) & (p < 1))
+    rival = _checked("rival_upper", rival_upper, f"in (0, 1] (0: {why})", lambda p: (p > 0) & (p <= 1))
+    top, rival = np.broadcast_arrays(top, rival)
+    return top, np.minimum(rival, 1.0 - top)
+
+
+def check_mixing_weight(mixing_weight: ArrayLike) -> Array:
+    """The weight of the robust model."""
+    rule = "in [0, 1] (0 = accurate model, 1 = robust model)"
+    return _checked("mixing_weight", mixing_weight, rule, lambda a: (a >= 0) & (a <= 1))
+
+
+def check_sigma(sigma: ArrayLike) -> Array:
+    """The noise's standard deviation."""
+    return _checked("sigma", sigma, "> 0 and finite (pixel units)", lambda s: s > 0)
+
+
+def check_radius(radius: ArrayLike) -> Array:
+    """A radius to evaluate a margin curve at."""
+    return _checked("radius", radius, ">= 0 and finite (pixel units)", lambda r: r >= 0)
+
+
+def check_lipschitz(name: str, constant: ArrayLike) -> Array:
+    """A Lipschitz constant of a class probability."""
+    return _checked(name, constant, "> 0 and finite (per pixel unit)", lambda c: c > 0)
+
+
+def round_down(radius: Array) -> Array:
+    """A float below a radius computed to a few ulps: never above the exact value, never negative."""
+    return np.maximum(np.nextafter(radius * (1.0 - 1e-12), 0.0), 0.0)

@@ -1,0 +1,87 @@
+"""Theorem 3.5: a certificate from Lipschitz constants of h's class probabilities, in any l_p norm."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from certmix.certifiers.arguments import (
+    Array,
+    check_bounds,
+    check_lipschitz,
+    check_mixing_weight,
+    check_radius,
+    check_sigma,
+    round_down,
+)
+from certmix.certifiers.margin import margin_slack
+
+_ROUNDING = 1e-15  # above the absolute rounding error of nu - (1 - p_A) - p_B
+
+
+def lipschitz_radius(
+    top_lower: ArrayLike,
+    rival_upper: ArrayLike,
+    mixing_weight: ArrayLike,
+    lipschitz_top: ArrayLike,
+    lipschitz_rival: ArrayLike,
+) -> Array:
+    """Certified radius r = [a (p_A - p_B) + a - 1] / [a (L_y + L_i)]. Source: Bai et al., arXiv:2301.12554, Theorem 3.5.
+
+    Guarantee: given p_A <= h_y(x) and h_i(x) <= p_B, with h_y and h_i Lipschitz with these constants in some l_p norm,
+    the mixture predicts y over i on the open l_p ball of radius r; rounded down. With a constant per class, pass arrays
+    over the rivals and take the minimum over that axis.
+    Differs: p_B is replaced by min(p_B, 1 - p_A), since h's values are probabilities.
+
+    Args:
+        top_lower: lower bound on h_y(x), in [0, 1).
+        rival_upper: upper bound on h_i(x), in (0, 1].
+        mixing_weight: a, in [0, 1].
+        lipschitz_top, lipschitz_rival: Lipschitz constants of h_y and h_i, > 0, per pixel unit.
+    Returns: radius in pixel units, the broadcast shape; 0 where nothing is certified.
+    Raises: InvalidArgument: a value out of range.
+    Example:
+        >>> constant = smoothing_lipschitz_constant(1.0)
+        >>> round(float(lipschitz_radius(0.99, 0.01, 0.8, constant, constant)), 3)
+        0.915
+    """
+    top, rival = check_bounds(top_lower, rival_upper)
+    weight = check_mixing_weight(mixing_weight)
+    total = check_lipschitz("lipschitz_top", lipschitz_top) + check_lipschitz("lipschitz_rival", lipschitz_rival)
+    margin = margin_slack(weight) - (1.0 - top) - rival - _ROUNDING
+    return round_down(np.maximum(margin, 0.0) / total)
+
+
+def lipschitz_margin(
+    top_lower: ArrayLike,
+    rival_upper: ArrayLike,
+    radius: ArrayLike,
+    lipschitz_top: ArrayLike,
+    lipschitz_rival: ArrayLike,
+) -> Array:
+    """Margin curve m(r) = p_A - p_B - r (L_y + L_i), of which `lipschitz_radius` is the inverse.
+
+    Source and arguments: as `lipschitz_radius`; radius >= 0 in pixel units.
+    Returns: lower bound on h_y - h_i on the ball of that radius, the broadcast shape; may be negative.
+    """
+    top, rival = check_bounds(top_lower, rival_upper)
+    total = check_lipschitz("lipschitz_top", lipschitz_top) + check_lipschitz("lipschitz_rival", lipschitz_rival)
+    return np.asarray(top - rival - check_radius(radius) * total - _ROUNDING)
+
+
+def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Array:
+    """l2 Lipschitz constant of a [0, 1]-valued function smoothed by N(0, sigma^2): 1 / (sigma sqrt(2 pi)).
+
+    It is attained by a half-space through x. Source: the maximum of |E f(Z) Z| / sigma over f in [0, 1].
+    Differs: the paper uses sqrt(2 / (pi sigma^2)), twice as much.
+
+    Args:
+        sigma: standard deviation, > 0, in [0, 1] pixel units.
+        paper: return the paper's constant, to reproduce its numbers.
+    Returns: the constant, per pixel unit, the shape of sigma; rounded up.
+    Example:
+        >>> round(float(smoothing_lipschitz_constant(0.5)), 6)
+        0.797885
+    """
+    constant = math.sqrt(2.0 / math.pi) if paper else 1.0 / math.sqrt(2.0 * math.pi)
+    return np.nextafter(constant / check_sigma(sigma) * (1.0 + 1e-15), np.inf)
