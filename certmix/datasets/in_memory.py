@@ -1,0 +1,106 @@
+"""A data set held in memory, checked once; every in-memory source makes one."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.errors import InvalidArgument
+
+
+class ArrayDataset:
+    """Inputs and labels in memory. See `Dataset` for the attributes.
+
+    Args:
+        inputs: in [0, 1], shape (inputs, *input_shape), at least two classes' worth of labels beside it.
+        labels: integers in [0, num_classes), shape (inputs,).
+        spec: the text that loads it again.
+        num_classes: number of classes; the largest label + 1 where left out.
+        grid_levels: G where every value is a multiple of 1/G.
+        indices: stable positions, shape (inputs,); 0, 1, ... where left out.
+        subset: how the inputs were chosen.
+    Raises: InvalidArgument: the first input or label out of range, by its index.
+    """
+
+    def __init__(
+        self,
+        inputs: ArrayLike | torch.Tensor,
+        labels: ArrayLike,
+        *,
+        spec: str = "array",
+        num_classes: int | None = None,
+        grid_levels: int | None = None,
+        indices: ArrayLike | None = None,
+        subset: Mapping[str, object] | None = None,
+    ) -> None:
+        self.inputs = torch.as_tensor(np.asarray(inputs, dtype=np.float32))
+        self.labels = _integers("labels", labels)
+        self.indices = np.arange(len(self.labels)) if indices is None else _integers("indices", indices)
+        if self.inputs.ndim < 2 or not len(self.labels) == len(self.inputs) == len(self.indices):
+            raise InvalidArgument(
+                f"inputs, labels and indices must have one first dimension, got shapes {tuple(self.inputs.shape)}, "
+                f"{self.labels.shape} and {self.indices.shape}."
+            )
+        if not len(self.labels):
+            raise InvalidArgument(f"a data set must hold at least one input, got none from {spec}.")
+        self.spec, self.grid_levels = spec, grid_levels
+        self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
+        self.input_shape = tuple(self.inputs.shape[1:])
+        self.subset = dict(subset or {})
+        self._check()
+
+    def _check(self) -> None:
+        if len(np.unique(self.indices)) != len(self.indices):
+            raise InvalidArgument(f"indices must be unique, got repeats in {self.spec}.")
+        wrong = (self.labels < 0) | (self.labels >= self.num_classes)
+        if wrong.any():
+            raise InvalidArgument(
+                f"labels must be in 0..{self.num_classes - 1}, got {self.labels[wrong][0]} at input "
+                f"{self.indices[wrong][0]} of {self.spec}; check the number of classes."
+            )
+        flat = self.inputs.reshape(len(self.labels), -1)
+        bad = ~((flat >= 0) & (flat <= 1)).all(dim=1).numpy()  # NaN fails both comparisons
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            value = flat[row][~((flat[row] >= 0) & (flat[row] <= 1))][0]
+            raise InvalidArgument(
+                f"inputs must be in [0, 1], got {float(value):g} at input {self.indices[row]} of {self.spec}; "
+                "scale them (8-bit images: divide by 255) and put normalisation into the model."
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of indices, labels, shape and float32 inputs."""
+        digest = hashlib.sha256(repr((self.input_shape, self.num_classes)).encode())
+        for array in (self.indices.astype("<i8"), self.labels.astype("<i8"), self.inputs.numpy().astype("<f4")):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        return self.inputs[position], int(self.labels[position])
+
+    def select(self, positions: Sequence[int] | NDArray[np.int64], **subset: object) -> "ArrayDataset":
+        """The inputs at these positions, with their stable indices; `subset` says how they were chosen."""
+        rows = np.asarray(positions, dtype=np.int64)
+        return ArrayDataset(
+            self.inputs[rows],
+            self.labels[rows],
+            spec=self.spec,
+            num_classes=self.num_classes,
+            grid_levels=self.grid_levels,
+            indices=self.indices[rows],
+            subset={**self.subset, **subset},
+        )
+
+
+def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size and not (array == np.floor(array)).all()):
+        raise InvalidArgument(f"{name} must be integers, shape (inputs,), got {array.dtype} of shape {array.shape}.")
+    return array.astype(np.int64)

@@ -1,0 +1,51 @@
+"""Small networks by name: what `certmix train` trains and what safetensors files of certmix name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def digits_cnn(num_classes: int = 10, width: int = 32) -> nn.Module:
+    """A convolutional network for (1, 8, 8) digits: two convolutions, a pooling, a hidden layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * width, 64),
+        nn.ReLU(),
+        nn.Linear(64, num_classes),
+    )
+
+
+def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Module:
+    """One hidden layer on flattened inputs."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(input_size, width), nn.ReLU(), nn.Linear(width, num_classes))
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"digits-cnn": digits_cnn, "mlp": mlp}
+
+
+class Normalized(nn.Module):
+    """A classifier of [0, 1] inputs from one of normalised inputs: (x - mean) / std per channel comes first.
+
+    Args:
+        model: takes normalised inputs.
+        mean, std: one number per channel, or one for all.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits of [0, 1] inputs of shape (batch, channels, height, width)."""
+        outputs: torch.Tensor = self.model((inputs - self.mean) / self.std)
+        return outputs
