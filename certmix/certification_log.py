@@ -41,7 +41,9 @@ def read_certification_log(path: str | Path, *, sigma: float, printed_rounding: 
     certified = (predictions != ABSTAIN) & (radius > 0)
     top = special.ndtr(radius / scale * (1.0 + _NUDGE))
     if (top[certified] >= 1.0).any():
-        raise InvalidArgument(f"sigma must be the one that {path} was made with, got {sigma}: a radius is far above it.")
+        raise InvalidArgument(
+            f"sigma must be the one that {path} was made with, got {sigma}: a radius is far above it."
+        )
     return ProbabilityBounds(
         prediction=np.where(certified, predictions, ABSTAIN),
         top_lower=np.where(certified, top, 0.0),
@@ -97,7 +99,9 @@ def _read_rows(
     except (UnicodeDecodeError, csv.Error):
         raise InvalidArgument(f"{path} must be a tab-separated certification log, got something else.") from None
     if not rows or any(name not in rows[0] for name in needed):
-        raise InvalidArgument(f"{path} must be a certification log with columns {', '.join(needed)} and one row or more.")
+        raise InvalidArgument(
+            f"{path} must be a certification log with columns {', '.join(needed)} and one row or more."
+        )
     integers: list[list[int]] = []
     for number, row in enumerate(rows, start=2):
         try:
@@ -105,7 +109,9 @@ def _read_rows(
             if "radius" in needed and not Decimal(row["radius"]) >= 0:
                 raise ValueError
         except (TypeError, ValueError, InvalidOperation):
-            raise InvalidArgument(f"{path} line {number} must hold numbers, with radius >= 0, got {dict(row)}.") from None
+            raise InvalidArgument(
+                f"{path} line {number} must hold numbers, with radius >= 0, got {dict(row)}."
+            ) from None
     columns = np.array(integers, dtype=np.int64)
     if len(np.unique(columns[:, 0])) != len(columns):
         raise InvalidArgument(f"{path} must name each input once, got repeated idx.")

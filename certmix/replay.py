@@ -96,7 +96,9 @@ def _check_input(
             if stated > 0 and not holds(certificates.certifier, bounds, mpmath.mpf(float(weight)), stated):
                 result.differences.append(f"{where}: radius {float(stated):.9g} sigma is above what the votes support")
             elif holds(certificates.certifier, bounds, mpmath.mpf(float(weight)), stated + mpmath.mpf("1e-6")):
-                result.differences.append(f"{where}: radius {float(stated):.9g} sigma is over 1e-6 below the recomputed")
+                result.differences.append(
+                    f"{where}: radius {float(stated):.9g} sigma is over 1e-6 below the recomputed"
+                )
 
 
 def pair_bounds(

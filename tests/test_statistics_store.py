@@ -121,7 +121,9 @@ def test_two_writers_of_one_run_are_refused(tmp_path):
         RunWriter(tmp_path / "run", MANIFEST)
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"schema_version": 1}', '{"schema_version": 99, "draws": {"sigma": 1}}'])
+@pytest.mark.parametrize(
+    "content", [None, "{", '{"schema_version": 1}', '{"schema_version": 99, "draws": {"sigma": 1}}']
+)
 def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, content):
     _write(tmp_path / "run")
     path = tmp_path / "run" / "manifest.json"

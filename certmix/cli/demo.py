@@ -1,11 +1,13 @@
 """`certmix demo`: the whole flow on real images, from training to figures, in one command."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +16,11 @@ from certmix.cli.options import JsonOption, QuietOption
 
 SIGMAS = (0.25, 0.5, 1.0)
 WEIGHTS = (0.6, 0.8, 1.0)
-CERTIFIERS = ("theorem-3.5", "theorem-a1", "exact")
-SEED = 2023  # of training and noise, so that everyone sees the same numbers
+CERTIFIERS = ("theorem-3.5-paper", "theorem-3.5", "theorem-a1", "exact")
+SEED = 2301  # of training and noise, so that everyone sees the same numbers
+# A little noise makes g more accurate on clean digits than any noise-trained h, so that there is something to trade.
+ACCURATE = {"sigma": 0.15, "epochs": 120}
+ROBUST = {"epochs": 40}
 
 
 @app.command("demo")
@@ -40,23 +45,92 @@ def demo_command(
         if not quiet:
             print(text, file=sys.stderr)
 
-    accurate = _train(out, "accurate", 0.0, say)
-    robust = {sigma: _train(out, f"robust-{sigma:g}", sigma, say) for sigma in SIGMAS}
-    runs = [
-        _sample_run(out, robust[sigma], accurate, sigma, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
-        for sigma in SIGMAS
-    ]
-    _report(out, runs, as_json=as_json, say=say)
-    say(f"Finished in {time.monotonic() - started:.0f} s. Next: certmix certify {runs[1]} --mixing-weight 0.9")
+    import torch
+
+    torch.set_num_threads(1)  # small networks: one thread per run, and the runs side by side
+    accurate = _train(out, "accurate", say, **ACCURATE)
+    robust = {sigma: _train(out, f"robust-{sigma:g}", say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
+    runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
+    summary = _report(runs, out)
+    summary["seconds"] = round(time.monotonic() - started, 1)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+        return
+    print(summary.pop("text"))
+    say(f"Figures and tables: {', '.join(summary['files'])}")
+    say(f"Finished in {summary['seconds']:.0f} s. Try: certmix certify {runs[1]} --mixing-weight 0.9")
 
 
-def _train(out: Path, name: str, sigma: float, say: Callable[[str], None]) -> Path:
-    from certmix import load_dataset
-    from certmix.training import save_model, train
+def _train(out: Path, name: str, say: Callable[[str], None], **how: Any) -> Path:
+    import certmix
+    from certmix.training import accuracy, save_model, train
 
     path = out / "models" / f"{name}.safetensors"
     if not path.exists():
-        say(f"Training {name} (noise sigma {sigma:g}) on the digits' training split.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_model(train(load_dataset("digits", split="train"), sigma=sigma, seed=SEED), path)
+        data = certmix.load_dataset("digits", split="train")
+        model = train(data, seed=SEED, **how)
+        right = accuracy(model, certmix.load_dataset("digits", split="test"))
+        say(f"Trained {name} (noise {how['sigma']:g}): {100 * right:.1f} % of the clean test digits right.")
+        save_model(model, path, architecture="digits-cnn", settings={**how, "seed": SEED, "num_classes": 10})
     return path
+
+
+def _sample_all(
+    out: Path, robust: dict[float, Path], accurate: Path, *, max_inputs: int, draws: int, quiet: bool
+) -> list[Path]:
+    """Sample every sigma, two at a time; returns the run folders."""
+    import certmix
+    from certmix.cli.progress import progress_bar
+
+    done = dict.fromkeys(robust, (0, 0))
+
+    def sample(sigma: float, report: Callable[[int, int], None]) -> Path:
+        def progress(finished: int, total: int) -> None:
+            done[sigma] = (finished, total)
+            report(sum(pair[0] for pair in done.values()), total * len(robust))
+
+        run = out / "runs" / f"sigma-{sigma:g}"
+        certmix.sample(
+            certmix.load_model(str(robust[sigma])),
+            certmix.load_dataset("digits", split="test", max=max_inputs),
+            accurate=certmix.load_model(str(accurate)),
+            sigma=sigma,
+            num_estimation=draws,
+            seed=SEED,
+            out=run,
+            device="cpu",
+            model_spec=str(robust[sigma]),
+            accurate_spec=str(accurate),
+            progress=progress,
+        )
+        return run
+
+    with (
+        progress_bar(f"sampling {draws} draws per digit at sigma {', '.join(map(str, robust))}", quiet=quiet) as report,
+        ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool,
+    ):
+        return list(pool.map(lambda sigma: sample(sigma, report), robust))
+
+
+def _report(runs: list[Path], out: Path) -> dict[str, Any]:
+    """Tables as text, the same numbers as plain values, and the figures' paths."""
+    import certmix
+    from certmix.cli.report import accuracy_table, curve_rows, write_certificates
+    from certmix.plots import certified_lines, plot_certified_accuracy
+
+    rows, panels, files = [], [], []
+    for run in runs:
+        statistics = certmix.read_statistics(run)
+        made = [certmix.certify(statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
+        for weight in range(len(WEIGHTS)):
+            for certificates in made:
+                curve = certmix.certified_accuracy(certificates, statistics.labels, [0.0, 0.25, 0.5, 0.75, 1.0, 1.5])
+                rows.append(curve_rows(curve)[weight])
+        write_certificates(run, statistics, made)
+        panels.append((f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} digits", certified_lines(made[1:])))
+    files += plot_certified_accuracy(panels, out / "figures" / "certified-accuracy")
+    text = (
+        "Certified accuracy in % at l2 radius r, with 95 % intervals of the test set "
+        f"({rows[0]['inputs']} digits):\n\n{accuracy_table(rows, 'markdown')}"
+    )
+    return {"certified_accuracy": rows, "files": files, "text": text}

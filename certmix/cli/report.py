@@ -26,7 +26,9 @@ def check_radii(text: str | None) -> list[float] | None:
     try:
         radii = [float(part) for part in text.split(",")]
     except ValueError:
-        raise InvalidArgument(f"--radii must be numbers separated by commas, got {text!r}; for example 0,0.5,1.") from None
+        raise InvalidArgument(
+            f"--radii must be numbers separated by commas, got {text!r}; for example 0,0.5,1."
+        ) from None
     if any(not 0 <= radius < float("inf") for radius in radii):
         raise InvalidArgument(f"--radii must be >= 0 and finite (pixel units), got {text!r}.")
     return sorted(set(radii))

@@ -52,4 +52,6 @@ def train_command(
     if as_json:
         print(json.dumps(result, indent=2))
     else:
-        print(f"{out}: {architecture}, sigma {sigma:g}, {100 * accuracy(model, data):.1f} % of the clean {split} inputs right")
+        print(
+            f"{out}: {architecture}, sigma {sigma:g}, {100 * accuracy(model, data):.1f} % of the clean {split} inputs right"
+        )

@@ -71,9 +71,7 @@ def fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _load_safetensors(
-    path: str, arch: str | None, settings: dict[str, str], trust_model: bool
-) -> torch.nn.Module:
+def _load_safetensors(path: str, arch: str | None, settings: dict[str, str], trust_model: bool) -> torch.nn.Module:
     if not Path(path).is_file():
         raise InvalidArgument(f"model file must exist, got {path!r}; check the path.")
     try:
@@ -144,4 +142,6 @@ def _numbers(name: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split("/")]
     except ValueError:
-        raise InvalidArgument(f"{name} must be numbers separated by /, got {text!r}; for example 0.49/0.48/0.45.") from None
+        raise InvalidArgument(
+            f"{name} must be numbers separated by /, got {text!r}; for example 0.49/0.48/0.45."
+        ) from None

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 
-def digits_cnn(num_classes: int = 10, width: int = 32) -> nn.Module:
-    """A convolutional network for (1, 8, 8) digits: two convolutions, a pooling, a hidden layer."""
+def digits_cnn(num_classes: int = 10) -> nn.Module:
+    """A convolutional network for (1, 8, 8) digits: two strided convolutions and a hidden layer, 36,000 parameters."""
     return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1),
+        nn.Conv2d(1, 32, 3, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(width, width, 3, stride=2, padding=1),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(16 * width, 64),
+        nn.Linear(256, 64),
         nn.ReLU(),
         nn.Linear(64, num_classes),
     )

@@ -52,12 +52,12 @@ class NoiseAudit:
             values = flat.astype(np.float64)
             squares = values * values
             self._sums[1] += squares.sum()
-            self._sums[2] += squares @ squares
+            self._sums[2] += (squares * squares).sum()
         else:
             self._counts += np.bincount(flat.astype(np.int64) + self._reach, minlength=len(self._counts))
             values = flat.astype(np.float64) / self._scale
         self._sums[0] += values.sum()
-        self._sums[3] += values[:-1] @ values[1:]
+        self._sums[3] += (values[:-1] * values[1:]).sum()  # no BLAS: its threads would fight with torch's
         self._elements += flat.size
         self._pairs += max(flat.size - 1, 0)
 

@@ -91,7 +91,8 @@ def test_a_tie_of_32_bits_is_decided_by_the_extra_word():
         assert got[element] == np.searchsorted(noise._thresholds, np.uint64(uniform), side="right") - noise._reach
     noise._prepare_device(CPU)
     assert torch.equal(
-        noise._integers_on_device(torch.from_numpy(words.view(np.int32)), 0, "selection", 0), torch.from_numpy(got)[None]
+        noise._integers_on_device(torch.from_numpy(words.view(np.int32)), 0, "selection", 0),
+        torch.from_numpy(got)[None],
     )
 
 
