@@ -25,7 +25,7 @@ DASHES: dict[str, Any] = {
     "theorem-3.5": (0, (1, 1.5)),
     "theorem-3.5-paper": (0, (5, 2, 1, 2)),
 }
-_STYLE = {"linewidth": 1.6, "solid_capstyle": "butt"}
+_STYLE: dict[str, Any] = {"linewidth": 1.6, "solid_capstyle": "butt"}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def train(
         steps = -(-len(labels) // batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
         for epoch in range(epochs):
-            for rows in torch.randperm(len(labels)).to(device).split(batch_size):
+            for rows in torch.split(torch.randperm(len(labels)).to(device), batch_size):
                 noisy = inputs[rows] + sigma * torch.randn(inputs[rows].shape).to(device)
                 optimizer.zero_grad()
                 functional.cross_entropy(model(noisy), labels[rows]).backward()  # type: ignore[no-untyped-call]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.base import Dataset
 from certmix.datasets.digits import load_digits
+from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.npz import load_npz
 from certmix.errors import InvalidArgument
 from certmix.specs import parse_spec, refuse_unknown
@@ -19,7 +19,7 @@ def load_dataset(
     *,
     split: str | None = None,
     skip: int = 1,
-    max: int | None = None,  # noqa: A002  (the field's option name)
+    max: int | None = None,
     indices: str | None = None,
 ) -> Dataset:
     """The data set of a spec, or a part of it.

@@ -1,6 +1,5 @@
 """What every data set is: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -28,10 +27,12 @@ class Dataset(Protocol):
     input_shape: tuple[int, ...]
     num_classes: int
     grid_levels: int | None
-    subset: Mapping[str, object]
+    subset: dict[str, object]
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Hex sha256 of the content."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -49,7 +49,7 @@ class ArrayDataset:
         self.spec, self.grid_levels = spec, grid_levels
         self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
         self.input_shape = tuple(self.inputs.shape[1:])
-        self.subset = dict(subset or {})
+        self.subset: dict[str, object] = dict(subset or {})
         self._check()
 
     def _check(self) -> None:

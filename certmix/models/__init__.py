@@ -121,8 +121,8 @@ def _from_file(path: str, factory: str, spec: str) -> Callable[..., object]:
 
 
 def _attribute(module: object, name: str, spec: str) -> Callable[..., object]:
-    factory = getattr(module, name, None)
-    if not callable(factory):
+    factory: Callable[..., object] | None = getattr(module, name, None)
+    if factory is None or not callable(factory):
         raise InvalidArgument(f"{spec!r} must name a function that returns a model, found no callable {name!r}.")
     return factory
 
