@@ -12,7 +12,13 @@ import certmix
 from certmix.certifiers import CERTIFIERS, exact_margin, exact_radius, get_certifier, lipschitz_radius
 from certmix.errors import InvalidArgument
 from tests.closed_form import HalfSpaces
-from tests.strategies import rival_uppers, sigmas, top_lowers, weights
+
+_tails = st.floats(1e-12, 0.5)
+_probabilities = st.one_of(_tails, _tails.map(lambda tail: 1.0 - tail))
+top_lowers = st.one_of(st.just(0.0), _probabilities)
+rival_uppers = st.one_of(st.just(1.0), _probabilities)
+weights = st.one_of(st.just(0.5), st.just(1.0), st.floats(0.5, 1.0), st.floats(0.5, 0.5001))
+sigmas = st.floats(0.05, 4.0)
 
 NAMES = ("theorem-3.5-paper", "theorem-3.5", "theorem-a1", "exact")
 TABLE = [
