@@ -23,6 +23,7 @@ from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
 from certmix.noise import Purpose, describe_noise, make_noise
 from certmix.statistics_store import (
+    MANIFEST,
     SCHEMA_VERSION,
     InputRecord,
     RunWriter,
@@ -115,6 +116,8 @@ def sample(
     sampler = _Sampler(robust, accurate, dataset, draws, device, batch_size)
     if out is None:
         return from_records(list(_report(sampler.records(set()), 0, len(dataset), progress)), manifest)
+    if not (Path(out) / MANIFEST).exists():
+        sampler.probe()  # a model that cannot be certified leaves no run behind
     writer = RunWriter(out, manifest, flush_seconds=flush_seconds)
     with writer:
         for record in _report(sampler.records(writer.done), len(writer.done), len(dataset), progress):
@@ -134,6 +137,12 @@ class _Sampler:
     device: torch.device
     batch_size: int
 
+    def __post_init__(self) -> None:
+        self.probed = False
+        total = self.draws["num_selection"] + self.draws["num_estimation"]
+        # As few passes as the batch size allows, of equal size: little padding.
+        self.batch = -(-total // -(-total // self.batch_size))
+
     @torch.inference_mode()
     def records(self, done: set[int]) -> Iterator[InputRecord]:
         """One record per input that is not done, in order."""
@@ -141,19 +150,15 @@ class _Sampler:
         seed, sigma = int(self.draws["seed"], 16), self.draws["sigma"]
         self.noise = make_noise(self.draws["noise"], seed=seed, sigma=sigma, size=size, device=self.device)
         total = self.draws["num_selection"] + self.draws["num_estimation"]
-        # As few passes as the batch size allows, of equal size: little padding.
-        self.batch = -(-total // -(-total // self.batch_size))
         self.buffer = torch.zeros(self.batch, size, dtype=torch.float32, device=self.device)
-        probed = False
         for position, index in enumerate(self.dataset.indices):
             if int(index) in done:
                 continue
             started = time.perf_counter()
             clean, label = self.dataset[position]
             clean = clean.to(self.device, torch.float32)
-            if not probed:
-                self._probe(clean)
-                probed = True
+            if not self.probed:
+                self.probe()
             counts = self._count(clean.reshape(-1), int(index))
             self.noise.check()
             invalid = counts[:, -1]
@@ -199,8 +204,11 @@ class _Sampler:
         votes = logits.argmax(dim=1)
         return torch.where(torch.isfinite(logits).all(dim=1), votes, self.draws["num_classes"])
 
-    def _probe(self, clean: torch.Tensor) -> None:
+    @torch.inference_mode()
+    def probe(self) -> None:
         """Refuse a model whose outputs have the wrong shape, or differ between two calls on the same batch."""
+        self.probed = True
+        clean = self.dataset[0][0].to(self.device, torch.float32)
         classes, shape = self.draws["num_classes"], tuple(self.dataset.input_shape)
         batch = clean.unsqueeze(0).expand(self.batch, *shape).contiguous()
         for name, model in (("robust", self.robust), ("accurate", self.accurate)):

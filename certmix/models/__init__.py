@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,8 +63,9 @@ def make_architecture(name: str, **settings: Any) -> torch.nn.Module:
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Hex sha256 of a model's class, and of the names, types, shapes and bytes of its state."""
-    digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}\n{model!r}".encode())
+    """Hex sha256 of what a model's repr shows, and of the names, types, shapes and bytes of its state."""
+    shown = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ from process to process
+    digest = hashlib.sha256(f"{type(model).__qualname__}\n{shown}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
