@@ -13,8 +13,12 @@ Array = NDArray[np.float64]
 
 def _checked(name: str, values: ArrayLike, rule: str, accept: Callable[[Array], Any]) -> Array:
     """Values as float64, or InvalidArgument with the first one that breaks the rule."""
-    array = np.asarray(values, dtype=np.float64)
-    good = np.isfinite(array) & accept(array)
+    try:
+        array = np.asarray(values)
+        array = np.asarray(array if np.isrealobj(array) else None, dtype=np.float64)
+        good = np.isfinite(array) & accept(array)
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"{name} must be {rule}, got {values!r:.60}; pass real numbers.") from None
     if not good.all():
         raise InvalidArgument(f"{name} must be {rule}, got {float(array[~good].flat[0])!r}.")
     return array
@@ -25,6 +29,7 @@ def check_bounds(top_lower: ArrayLike, rival_upper: ArrayLike) -> tuple[Array, A
     why = "draws never give it, and it would certify everything; pass a confidence bound"
     top = _checked("top_lower", top_lower, f"in [0, 1) (1: {why})", lambda p: (p >= 0) & (p < 1))
     rival = _checked("rival_upper", rival_upper, f"in (0, 1] (0: {why})", lambda p: (p > 0) & (p <= 1))
+    check_shapes(top_lower=top, rival_upper=rival)
     top, rival = np.broadcast_arrays(top, rival)
     return top, np.minimum(rival, 1.0 - top)
 
@@ -37,7 +42,9 @@ def check_mixing_weight(mixing_weight: ArrayLike) -> Array:
 
 def check_sigma(sigma: ArrayLike) -> Array:
     """The noise's standard deviation."""
-    return _checked("sigma", sigma, "> 0 and finite (pixel units)", lambda s: s > 0)
+    # Lengths beyond these are no pixel units, and their products and quotients would overflow.
+    rule = "> 0 and finite (pixel units, 1e-150 to 1e150)"
+    return _checked("sigma", sigma, rule, lambda s: (s >= 1e-150) & (s <= 1e150))
 
 
 def check_radius(radius: ArrayLike) -> Array:
@@ -47,7 +54,17 @@ def check_radius(radius: ArrayLike) -> Array:
 
 def check_lipschitz(name: str, constant: ArrayLike) -> Array:
     """A Lipschitz constant of a class probability."""
-    return _checked(name, constant, "> 0 and finite (per pixel unit)", lambda c: c > 0)
+    rule = "> 0 and finite (per pixel unit, 1e-160 to 1e160)"
+    return _checked(name, constant, rule, lambda c: (c >= 1e-160) & (c <= 1e160))
+
+
+def check_shapes(**arrays: Array) -> None:
+    """Refuses arrays that do not broadcast, naming each with its shape."""
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise InvalidArgument(f"shapes must broadcast together, got {shapes}; add axes of length 1.") from None
 
 
 def round_down(radius: Array) -> Array:

@@ -4,12 +4,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from certmix.certifiers.arguments import Array, check_bounds, check_mixing_weight, check_radius, check_sigma, round_down
-from certmix.certifiers.margin import margin_slack
+from certmix.certifiers.arguments import (
+    Array,
+    check_bounds,
+    check_mixing_weight,
+    check_radius,
+    check_shapes,
+    check_sigma,
+    round_down,
+)
+from certmix.certifiers.margin import excess_margin, margin_slack
 
-_SLACK = 1e-12  # relative, above the rounding error of either form of the condition
+_SLACK = 1e-12  # relative; the condition's two sides are computed to better than 2e-13
 _NEWTON_STEPS = 6
-_HALVINGS = 60
+_CONVERGED = 1e-6  # of the last step; the error after it is of the order of its square
+_HALVINGS = 64
+_BLOCK = 1 << 14  # entries solved at a time: they stay in the cache
+_LINEAR = np.sqrt(np.pi / 2.0) * (1.0 - 1e-14)  # 1 / (2 phi(0)), rounded down
 
 
 def exact_radius(top_lower: ArrayLike, rival_upper: ArrayLike, mixing_weight: ArrayLike, sigma: ArrayLike) -> Array:
@@ -19,31 +30,29 @@ def exact_radius(top_lower: ArrayLike, rival_upper: ArrayLike, mixing_weight: Ar
     Source: a corollary of the Neyman-Pearson lemma (Kumar et al. 2020, arXiv:2009.08061) and of Lemma 3.2 of
     arXiv:2301.12554.
     Guarantee: given p_A <= h_y(x) and h_i(x) <= p_B for i != y, with h smoothed by N(0, s^2), the mixture predicts y on
-    the open l2 ball of radius r whatever g is; no larger radius holds for all such h and g. Rounded down.
-    It is positive where p_A - p_B > (1 - a) / a by more than 1e-15, and 0 elsewhere.
+    the open l2 ball of radius r whatever g is; no larger radius holds for all such h and g. Rounded down, by less than
+    1e-10 s. It is 0 where p_A - p_B <= (1 - a) / a, and positive where it exceeds it by 1e-15.
 
     Args:
         top_lower: lower bound on h_y(x), in [0, 1).
         rival_upper: upper bound on every h_i(x), in (0, 1]; replaced by min(rival_upper, 1 - top_lower).
-        mixing_weight: a, in [0, 1]; below 1/2 nothing is certified.
+        mixing_weight: a, in [0, 1]; up to 1/2 nothing is certified.
         sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
     Returns: radius in pixel units, the broadcast shape; 0 where nothing is certified.
-    Raises: InvalidArgument: a value out of range.
+    Raises: InvalidArgument: a value out of range, or shapes that do not broadcast.
     Example:
         >>> round(float(exact_radius(0.99, 0.01, 0.8, 1.0)), 3)
         2.008
     """
     top, rival = check_bounds(top_lower, rival_upper)
     weight, scale = check_mixing_weight(mixing_weight), check_sigma(sigma)
-    top, rival, weight = np.broadcast_arrays(top, rival, weight)
-    distance = np.zeros(top.shape)
-    slack = margin_slack(weight)
-    # m falls by at most 2 phi(0) per unit of t, which gives a positive lower bound however small the margin is.
-    linear = np.maximum(slack - (1.0 - top) - rival - 1e-15, 0.0) * (np.sqrt(np.pi / 2.0) * (1.0 - 1e-14))
-    positive = linear > 0
+    check_shapes(bounds=top, mixing_weight=weight, sigma=scale)
+    excess = excess_margin(top, rival, weight)
+    # m falls by at most 2 phi(0) per unit of t, which gives a positive radius however small the excess is.
+    distance = np.asarray(excess * _LINEAR)
+    positive = excess > 0
     if positive.any():
-        problem = _Condition(top[positive], rival[positive], weight[positive], slack[positive])
-        distance[positive] = np.maximum(problem.root(), linear[positive])
+        distance[positive] = np.maximum(distance[positive], _root(top, rival, weight, positive))
     return round_down(distance * scale)
 
 
@@ -51,78 +60,97 @@ def exact_margin(top_lower: ArrayLike, rival_upper: ArrayLike, radius: ArrayLike
     """Margin curve m(r) = Phi(z(p_A) - r/s) - Phi(z(p_B) + r/s), of which `exact_radius` is the inverse.
 
     Args: as `exact_radius`, with radius >= 0 in pixel units in place of the weight.
-    Returns: lower bound on min over i of h_y - h_i on the ball of that radius, the broadcast shape, in (-1, 1).
+    Returns: lower bound on min over i of h_y - h_i on the ball of that radius, the broadcast shape, in [-1, 1).
     """
     top, rival = check_bounds(top_lower, rival_upper)
-    distance = check_radius(radius) / check_sigma(sigma)
-    with np.errstate(divide="ignore"):
-        margin = special.ndtr(quantile(top) - distance) - special.ndtr(quantile(rival) + distance)
-    return np.asarray(margin - 4e-16)
+    distance, scale = check_radius(radius), check_sigma(sigma)
+    check_shapes(bounds=top, radius=distance, sigma=scale)
+    with np.errstate(over="ignore"):
+        distance = distance / scale
+    margin: Array = special.ndtr(quantile(top) - distance) - special.ndtr(quantile(rival) + distance)
+    return np.maximum(margin - 4e-15, -1.0)
 
 
 def quantile(probability: Array) -> Array:
     """z(p), from the upper tail where p > 1/2 (1 - p is exact there)."""
     upper = probability > 0.5
     tail = special.ndtri(np.where(upper, 1.0 - probability, probability))
-    return np.where(upper, -tail, tail)
+    return np.asarray(np.where(upper, -tail, tail))
+
+
+def _root(top: Array, rival: Array, weight: Array, where: NDArray[np.bool_]) -> Array:
+    """A lower bound on t at the entries `where` (all with a positive excess), in order."""
+
+    def spread(values: Array) -> Array:
+        return np.broadcast_to(values, where.shape)[where]
+
+    nu = np.clip(margin_slack(weight), 1e-16, 1.0)
+    mu = (1.0 - weight) / np.maximum(weight, 0.25)
+    # Quantiles before broadcasting: inputs + weights of them, not inputs x weights.
+    z_top, z_rival, z_half = spread(quantile(top)), spread(quantile(rival)), spread(special.ndtri(0.5 * nu))
+    z_nu = spread(np.where(mu < 0.5, -special.ndtri(np.minimum(mu, 0.5)), special.ndtri(nu)))
+    mu, nu, whole = spread(mu), spread(nu), spread(weight) == 1.0
+    middle = 0.5 * (z_top - z_rival)
+    t = np.where(whole, middle, z_top + z_half) - 4e-15 * (4.0 + np.abs(z_top) + np.abs(z_rival))
+    # These have a closed form; elsewhere z_top + z_half, the root with p_B raised to 1 - p_A, is a lower bound.
+    search = ~whole & (spread(rival) < 1.0 - spread(top))
+    high = np.minimum(np.minimum(z_top, -z_rival) + z_nu, middle)
+    entries = np.flatnonzero(search)
+    for start in range(0, len(entries), _BLOCK):
+        block = entries[start : start + _BLOCK]
+        condition = _Condition(z_top[block], z_rival[block], mu[block], nu[block])
+        t[block] = np.maximum(t[block], condition.root(t[block], high[block]))
+    return np.asarray(np.maximum(t, 0.0))
 
 
 class _Condition:
-    """m(t) >= mu as D(t) = Phi(t - z_A) + Phi(t + z_B) <= nu = 1 - mu: increasing, and free of cancellation.
+    """m(t) >= mu as a comparison of two positive numbers, lhs(t) <= rhs(t), free of cancellation at the root.
 
-    Where p_A < 1/2 the direct form Phi(z_A - t) - Phi(z_B + t) - mu keeps more digits; a point is accepted if either
-    form holds by more than its rounding error.
+    mu >= 0.1: Phi(t - z_A) + Phi(t + z_B) <= nu = 1 - mu, which keeps the digits of p_A near 1 and of a near 1/2.
+    mu < 0.1: mu + Phi(t + z_B) <= Phi(z_A - t), which keeps the digits of p_A near 0 and of a near 1.
     """
 
-    def __init__(self, top: Array, rival: Array, weight: Array, nu: Array) -> None:
-        self.z_top, self.z_rival = quantile(top), quantile(rival)
-        self.nu, self.mu = nu, (1.0 - weight) / weight
-        # With p_B raised to 1 - p_A the root has a closed form: a lower bound. Either term alone gives an upper one.
-        self.low = np.maximum(self.z_top + special.ndtri(0.5 * nu), 0.0)
-        self.high = np.maximum(np.minimum(self.z_top, -self.z_rival) + quantile(nu), self.low)
-        alone = nu >= 1.0  # a = 1: the root is where both half-spaces meet
-        middle = 0.5 * (self.z_top - self.z_rival)
-        self.low, self.high = np.where(alone, middle, self.low), np.where(alone, middle, self.high)
+    def __init__(self, z_top: Array, z_rival: Array, mu: Array, nu: Array) -> None:
+        self.z_top, self.z_rival, self.mu, self.nu = z_top, z_rival, mu, nu
+        self.direct = mu < 0.1
+        self.sign = np.where(self.direct, -1.0, 1.0)
 
-    def root(self) -> Array:
-        """The largest accepted t found, >= 0; 0 where none is."""
-        t = self._newton()
-        t = np.maximum(t * (1.0 - 2e-12) - 1e-15, 0.0)
-        done = self._accepts(t)
-        if not done.all():
-            t[~done] = self._part(~done)._bisect()
+    def root(self, low: Array, high: Array) -> Array:
+        """The largest accepted t found, within 1e-10 of the root; 0 where none is."""
+        t, step = self._newton(low, high)
+        t = np.maximum(t * (1.0 - 2e-12) - 2e-12, 0.0)
+        failed = ~(self._accepts(t) & (np.abs(step) < _CONVERGED))
+        if failed.any():
+            part = _Condition(self.z_top[failed], self.z_rival[failed], self.mu[failed], self.nu[failed])
+            t[failed] = part._bisect(high[failed])
         return t
 
-    def _newton(self) -> Array:
-        low, high = self.low.copy(), self.high.copy()
-        t, log_nu = low.copy(), np.log(self.nu)
+    def _sides(self, t: Array) -> tuple[Array, Array]:
+        first, second = special.ndtr(self.sign * (t - self.z_top)), special.ndtr(t + self.z_rival)
+        return second + np.where(self.direct, self.mu, first), np.where(self.direct, first, self.nu)
+
+    def _newton(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Newton on ln(lhs / rhs), kept in its bracket; at `high` that logarithm is of the order of ln 2."""
+        t = step = high
         for _ in range(_NEWTON_STEPS):
+            lhs, rhs = self._sides(t)
+            value = np.log(lhs / rhs)
+            low, high = np.where(value <= 0, t, low), np.where(value <= 0, high, t)
             left, right = t - self.z_top, t + self.z_rival
-            value = special.ndtr(left) + special.ndtr(right)
-            slope = np.exp(-0.5 * left * left) + np.exp(-0.5 * right * right)
-            below = value <= self.nu
-            low, high = np.where(below, t, low), np.where(below, high, t)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                step = t - (np.log(value) - log_nu) * value / (slope * 0.3989422804014327)
-            t = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
-        return t
+            slope = np.exp(-0.5 * left * left) / np.where(self.direct, rhs, lhs) + np.exp(-0.5 * right * right) / lhs
+            new = t - value / (slope * 0.3989422804014327)
+            new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+            t, step = new, new - t
+        return t, step
 
-    def _accepts(self, t: Array) -> Array:
-        first, second = special.ndtr(t - self.z_top), special.ndtr(t + self.z_rival)
-        complement = first + second <= self.nu * (1.0 - _SLACK)
-        kept = special.ndtr(self.z_top - t)
-        direct = kept - second - self.mu >= _SLACK * (kept + second + self.mu)
-        return np.asarray(complement | direct)
+    def _accepts(self, t: Array) -> NDArray[np.bool_]:
+        lhs, rhs = self._sides(t)
+        return np.asarray(lhs <= rhs * (1.0 - _SLACK))
 
-    def _part(self, where: NDArray[np.bool_]) -> "_Condition":
-        part = object.__new__(_Condition)
-        part.__dict__.update({name: values[where] for name, values in self.__dict__.items()})
-        return part
-
-    def _bisect(self) -> Array:
-        low, high = np.zeros_like(self.high), self.high.copy()
+    def _bisect(self, high: Array) -> Array:
+        low = np.zeros_like(high)
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
             holds = self._accepts(middle)
             low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-        return np.where(self._accepts(low), low, 0.0)
+        return np.asarray(np.where(self._accepts(low), low, 0.0))

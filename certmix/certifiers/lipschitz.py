@@ -11,12 +11,13 @@ from certmix.certifiers.arguments import (
     check_lipschitz,
     check_mixing_weight,
     check_radius,
+    check_shapes,
     check_sigma,
     round_down,
 )
-from certmix.certifiers.margin import margin_slack
+from certmix.certifiers.margin import excess_margin
 
-_ROUNDING = 1e-15  # above the absolute rounding error of nu - (1 - p_A) - p_B
+_ROUNDING = 1e-15  # above the relative rounding error of the margin curve's two differences
 
 
 def lipschitz_radius(
@@ -39,7 +40,7 @@ def lipschitz_radius(
         mixing_weight: a, in [0, 1].
         lipschitz_top, lipschitz_rival: Lipschitz constants of h_y and h_i, > 0, per pixel unit.
     Returns: radius in pixel units, the broadcast shape; 0 where nothing is certified.
-    Raises: InvalidArgument: a value out of range.
+    Raises: InvalidArgument: a value out of range, or shapes that do not broadcast.
     Example:
         >>> constant = smoothing_lipschitz_constant(1.0)
         >>> round(float(lipschitz_radius(0.99, 0.01, 0.8, constant, constant)), 3)
@@ -47,9 +48,9 @@ def lipschitz_radius(
     """
     top, rival = check_bounds(top_lower, rival_upper)
     weight = check_mixing_weight(mixing_weight)
-    total = check_lipschitz("lipschitz_top", lipschitz_top) + check_lipschitz("lipschitz_rival", lipschitz_rival)
-    margin = margin_slack(weight) - (1.0 - top) - rival - _ROUNDING
-    return round_down(np.maximum(margin, 0.0) / total)
+    total = _total(lipschitz_top, lipschitz_rival)
+    check_shapes(bounds=top, mixing_weight=weight, lipschitz=total)
+    return round_down(excess_margin(top, rival, weight) / total)
 
 
 def lipschitz_margin(
@@ -62,11 +63,14 @@ def lipschitz_margin(
     """Margin curve m(r) = p_A - p_B - r (L_y + L_i), of which `lipschitz_radius` is the inverse.
 
     Source and arguments: as `lipschitz_radius`; radius >= 0 in pixel units.
-    Returns: lower bound on h_y - h_i on the ball of that radius, the broadcast shape; may be negative.
+    Returns: lower bound on h_y - h_i on the ball of that radius, the broadcast shape, in [-1, 1).
     """
     top, rival = check_bounds(top_lower, rival_upper)
-    total = check_lipschitz("lipschitz_top", lipschitz_top) + check_lipschitz("lipschitz_rival", lipschitz_rival)
-    return np.asarray(top - rival - check_radius(radius) * total - _ROUNDING)
+    radius, total = check_radius(radius), _total(lipschitz_top, lipschitz_rival)
+    check_shapes(bounds=top, radius=radius, lipschitz=total)
+    with np.errstate(over="ignore"):
+        drop = radius * total
+    return np.maximum(top - rival - drop - _ROUNDING * (1.0 + drop), -1.0)
 
 
 def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Array:
@@ -85,3 +89,10 @@ def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Ar
     """
     constant = math.sqrt(2.0 / math.pi) if paper else 1.0 / math.sqrt(2.0 * math.pi)
     return np.nextafter(constant / check_sigma(sigma) * (1.0 + 1e-15), np.inf)
+
+
+def _total(lipschitz_top: ArrayLike, lipschitz_rival: ArrayLike) -> Array:
+    first = check_lipschitz("lipschitz_top", lipschitz_top)
+    second = check_lipschitz("lipschitz_rival", lipschitz_rival)
+    check_shapes(lipschitz_top=first, lipschitz_rival=second)
+    return np.asarray(first + second)

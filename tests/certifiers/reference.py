@@ -1,5 +1,6 @@
 """The four radii in mpmath at 50 digits, from the formulas alone: an independent route for the tests."""
 
+import functools
 from fractions import Fraction
 
 import mpmath
@@ -25,7 +26,7 @@ def radii(top: float, rival: float, weight: float, start: float) -> dict[str, mp
         paper, tight = mpmath.sqrt(2 / mp.pi), 1 / mpmath.sqrt(2 * mp.pi)
         return {
             "exact": _exact(p_top, p_rival, mu, mpf(start)),
-            "theorem-a1": (quantile(a * p_top) - quantile(a * p_rival + 1 - a)) / 2,
+            "theorem-a1": (quantile(a * p_top) - quantile((1 - a) + a * p_rival)) / 2,
             "theorem-3.5": (p_top - p_rival - mu) / (2 * tight),
             "theorem-3.5-paper": (p_top - p_rival - mu) / (2 * paper),
         }
@@ -35,28 +36,31 @@ def cdf(x: mpf) -> mpf:
     return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
 
 
+@functools.cache
 def quantile(p: mpf) -> mpf:
-    """z(p): Newton on ln of the smaller tail, from SciPy's 16 digits, checked."""
+    """z(p): one Halley step (cubic) on ln of the smaller tail, from SciPy's 16 digits."""
     if 2 * p > 1:
         return -quantile(1 - p)
     z = mpf(float(special.ndtri(float(p))))
-    for _ in range(2):
-        tail = cdf(z)
-        z -= mpmath.log(tail / p) * tail / mpmath.npdf(z)
-    assert abs(cdf(z) - p) < p * mpf(10) ** -35
-    return z
+    tail = cdf(z)
+    hazard = mpmath.npdf(z) / tail
+    newton = mpmath.log(tail / p) / hazard
+    assert abs(newton) < 1e-13
+    return z - newton / (1 + newton * (z + hazard) / 2)
 
 
 def _exact(p_top: mpf, p_rival: mpf, mu: mpf, start: mpf) -> mpf:
-    """The one root of a decreasing function: Newton, else bisection."""
+    """The one root of a decreasing function: Newton while it converges, else bisection."""
     z_top, z_rival, t = quantile(p_top), quantile(p_rival), start
-    for _ in range(5):
+    low, high = mpf(0), (z_top - z_rival) / 2
+    for _ in range(6):
+        if not low <= t <= high:
+            break
         first, second = z_top - t, z_rival + t
         step = (cdf(first) - cdf(second) - mu) / (mpmath.npdf(first) + mpmath.npdf(second))
         t += step
-        if abs(step) < mpf(10) ** -20:
+        if abs(step) < 1e-9:  # the error left is of the order of its square, below 1e-16 of it
             return t
-    low, high = mpf(0), (z_top - z_rival) / 2
     for _ in range(100):
         middle = (low + high) / 2
         holds = cdf(z_top - middle) - cdf(z_rival + middle) >= mu
