@@ -20,7 +20,9 @@ def _published(path, radius):
     return np.mean([row["correct"] == "1" and float(row["radius"]) >= radius for row in rows])
 
 
-@pytest.mark.parametrize(("name", "sigma", "at_zero"), [("0.25", 0.25, 0.748), ("0.50", 0.5, 0.652), ("1.00", 1.0, 0.472)])
+@pytest.mark.parametrize(
+    ("name", "sigma", "at_zero"), [("0.25", 0.25, 0.748), ("0.50", 0.5, 0.652), ("1.00", 1.0, 0.472)]
+)
 def test_cohens_certified_accuracies_come_back_at_weight_one(shared_data, name, sigma, at_zero):
     path = shared_data / "cohen_cifar10" / f"sigma_{name}.tsv"
     bounds = certmix.read_certification_log(path, sigma=sigma)

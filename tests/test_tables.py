@@ -19,9 +19,7 @@ def test_no_printed_number_is_above_the_stored_one(value, digits):
 
 def test_formats_and_escapes():
     headers, rows = ["a|b", "50%"], [["x_1", "1 & 2"], ['"q"', "3,4"]]
-    assert render_table(headers, rows) == (
-        "| a\\|b | 50%   |\n|------|-------|\n| x_1  | 1 & 2 |\n| \"q\"  | 3,4   |"
-    )
+    assert render_table(headers, rows) == ('| a\\|b | 50%   |\n|------|-------|\n| x_1  | 1 & 2 |\n| "q"  | 3,4   |')
     assert render_table(headers, rows, "csv") == 'a|b,50%\nx_1,1 & 2\n"""q""","3,4"'
     latex = render_table(headers, rows, "latex")
     assert r"x\_1 & 1 \& 2 \\" in latex

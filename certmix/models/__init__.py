@@ -42,14 +42,14 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
         source, reference, found = parse_spec(spec, ["FILE.safetensors", "py"], "model")
     settings = {**found, **options}
     loader = {key: settings.pop(key) for key in _LOADER_OPTIONS if key in settings}
+    if ("mean" in loader) != ("std" in loader):
+        raise InvalidArgument(f"mean and std must be given together, got only one in {spec!r}.")
     if source == "py":
         path, _, factory = reference.rpartition(":")
         _need_trust(spec, trust_model)
         model = _call(_from_file(path, factory, spec), settings, spec)
     else:
         model = _load_safetensors(reference, loader.get("arch"), settings, trust_model)
-    if ("mean" in loader) != ("std" in loader):
-        raise InvalidArgument(f"mean and std must be given together, got only one in {spec!r}.")
     if "mean" in loader:
         model = Normalized(model, _numbers("mean", loader["mean"]), _numbers("std", loader["std"]))
     return model.eval()

@@ -48,7 +48,7 @@ class MixedClassifier(nn.Module):
                 "the accurate and the robust model must have outputs of one shape, "
                 f"got {tuple(accurate.shape)} and {tuple(robust.shape)}."
             )
-        log_robust = robust + math.log(weight) if weight else torch.full_like(robust, _floor(robust))
+        log_robust = robust + math.log(weight) if weight else 0.0 * robust + _floor(robust)
         if not self.hard_accurate:
             return torch.logaddexp(functional.log_softmax(accurate, dim=1) + math.log1p(-weight), log_robust)
         chosen = functional.one_hot(accurate.argmax(dim=1), accurate.shape[1]).bool()

@@ -1,0 +1,78 @@
+"""Data sets: the built-in digits, archives, subsets, fingerprints, and what is refused."""
+
+import numpy as np
+import pytest
+
+from certmix.datasets import ArrayDataset, load_dataset
+from certmix.errors import InvalidArgument
+
+
+def test_digits_are_the_uci_digits_on_their_grid():
+    test, train, whole = (load_dataset("digits", split=split) for split in ("test", "train", "all"))
+    assert (len(test), len(train), len(whole)) == (599, 1198, 1797)
+    assert set(test.indices) | set(train.indices) == set(range(1797))
+    assert np.bincount(whole.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert test.input_shape == (1, 8, 8)
+    assert test.num_classes == 10
+    values = whole.inputs.numpy() * test.grid_levels
+    assert np.array_equal(values, values.round())
+    assert (values.min(), values.max()) == (0, 16)
+    first = values[0, 0].astype(int)  # the first image of the data set as published
+    assert first[0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+
+
+def test_subsets_keep_their_stable_indices():
+    part = load_dataset("digits", skip=20, max=5)
+    assert part.indices.tolist() == [0, 60, 120, 180, 240]
+    assert part.subset == {"split": "test", "skip": 20, "max": 5, "indices": None}
+    chosen = load_dataset("digits", indices="3,60,0")
+    assert chosen.indices.tolist() == [3, 60, 0]
+    whole = load_dataset("digits")
+    assert np.array_equal(chosen[1][0].numpy(), whole[20][0].numpy())
+
+
+def test_fingerprints_follow_content():
+    inputs, labels = np.random.default_rng(0).random((5, 1, 2, 2)), [0, 1, 2, 0, 1]
+    one = ArrayDataset(inputs, labels)
+    assert one.fingerprint == ArrayDataset(inputs.copy(), labels).fingerprint
+    moved = inputs.copy()
+    moved[3, 0, 1, 1] += 1e-3
+    others = [
+        ArrayDataset(np.minimum(moved, 1), labels),
+        ArrayDataset(inputs, [0, 1, 2, 0, 2]),
+        ArrayDataset(inputs, labels, indices=[0, 1, 2, 3, 9]),
+        ArrayDataset(inputs, labels, num_classes=4),
+        ArrayDataset(inputs.reshape(5, 4), labels),
+    ]
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 6
+
+
+def test_npz_files_of_bytes_and_of_floats(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 2, 2), dtype=np.uint8)
+    np.savez(tmp_path / "bytes.npz", inputs=images, labels=[0, 1, 2, 1])
+    data = load_dataset(f"npz:{tmp_path / 'bytes.npz'}")
+    assert (data.grid_levels, data.num_classes, len(data)) == (255, 3, 4)
+    assert np.array_equal((data.inputs.numpy() * 255).round().astype(np.uint8), images)
+    np.savez(tmp_path / "floats.npz", inputs_test=images / 255.0, labels_test=[0, 1, 2, 1])
+    floats = load_dataset(f"npz:{tmp_path / 'floats.npz'},num_classes=10", split="test")
+    assert (floats.grid_levels, floats.num_classes) == (None, 10)
+    np.savez(tmp_path / "objects.npz", inputs=np.array([{"a": 1}], dtype=object), labels=[0])
+    with pytest.raises(InvalidArgument, match=r"must be an \.npz archive of plain arrays"):
+        load_dataset(f"npz:{tmp_path / 'objects.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "options", "message"),
+    [
+        (np.full((2, 3), np.nan), [0, 1], {}, r"inputs must be in \[0, 1\], got nan at input 0"),
+        (np.full((2, 3), -0.1), [0, 1], {}, r"inputs must be in \[0, 1\], got -0\.1 at input 0"),
+        (np.zeros((2, 3)), [0, -1], {}, r"labels must be in 0\.\.0, got -1 at input 1"),
+        (np.zeros((2, 3)), [0, 0.5], {}, "labels must be integers"),
+        (np.zeros((2, 3)), [0, 1, 1], {}, "one first dimension"),
+        (np.zeros((0, 3)), [], {}, "at least one input"),
+        (np.zeros((2, 3)), [0, 1], {"indices": [4, 4]}, "indices must be unique"),
+    ],
+)
+def test_bad_arrays_are_named(inputs, labels, options, message):
+    with pytest.raises(InvalidArgument, match=message):
+        ArrayDataset(inputs, labels, **options)
