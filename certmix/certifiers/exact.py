@@ -67,8 +67,9 @@ def exact_margin(top_lower: ArrayLike, rival_upper: ArrayLike, radius: ArrayLike
     check_shapes(bounds=top, radius=distance, sigma=scale)
     with np.errstate(over="ignore"):
         distance = distance / scale
-    margin: Array = special.ndtr(quantile(top) - distance) - special.ndtr(quantile(rival) + distance)
-    return np.maximum(margin - 4e-15, -1.0)
+    z_top, z_rival = np.clip(quantile(top), -40.0, 40.0), np.clip(quantile(rival), -40.0, 40.0)
+    margin: Array = special.ndtr(z_top - distance) - special.ndtr(z_rival + distance)
+    return np.maximum(margin - 5e-16 * (4.0 + np.abs(z_top) + np.abs(z_rival)), -1.0)
 
 
 def quantile(probability: Array) -> Array:
@@ -138,8 +139,7 @@ class _Condition:
             low, high = np.where(value <= 0, t, low), np.where(value <= 0, high, t)
             left, right = t - self.z_top, t + self.z_rival
             slope = np.exp(-0.5 * left * left) / np.where(self.direct, rhs, lhs) + np.exp(-0.5 * right * right) / lhs
-            new = t - value / (slope * 0.3989422804014327)
-            new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+            new = np.clip(t - value / (slope * 0.3989422804014327), low, high)
             t, step = new, new - t
         return t, step
 

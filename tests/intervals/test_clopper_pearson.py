@@ -1,4 +1,4 @@
-"""Clopper-Pearson: the statsmodels oracle, 50 digits, and exact coverage by summing the binomial."""
+"""Clopper-Pearson: the statsmodels oracle, binomial tails at 50 digits, and exact coverage by summing the binomial."""
 
 import mpmath
 import numpy as np
@@ -14,23 +14,39 @@ from certmix.intervals import clopper_pearson_lower, clopper_pearson_upper
 def test_the_oracle_agrees_and_ours_is_on_the_safe_side(n, err):
     k = np.unique(np.concatenate([[0, 1, n // 2, n - 1, n], np.random.default_rng(0).integers(0, n + 1, 50)]))
     low, high = proportion_confint(k, n, alpha=2 * err, method="beta")
-    assert clopper_pearson_lower(k, n, err) == pytest.approx(low, rel=1e-9, abs=1e-12)
-    assert clopper_pearson_upper(k, n, err) == pytest.approx(high, rel=1e-9, abs=1e-12)
+    # The slack is relative to the upper tail 1 - L, so a lower bound near 0 gives up 1e-11 of 1, not of itself.
+    assert clopper_pearson_lower(k, n, err) == pytest.approx(low, rel=1e-9, abs=2e-11)
+    assert clopper_pearson_upper(k, n, err) == pytest.approx(high, rel=1e-9, abs=0)
 
 
-def test_both_bounds_are_on_the_safe_side_at_50_digits():
-    g = np.random.default_rng(1)
-    with mpmath.workdps(50):
-        for _ in range(60):
-            n = int(10 ** g.uniform(0, 4))
-            k, err = int(g.integers(0, n + 1)), float(10 ** g.uniform(-5, -1))
-            low, high = float(clopper_pearson_lower(k, n, err)), float(clopper_pearson_upper(k, n, err))
-            assert 0 <= low < 1
-            assert 0 < high <= 1
-            if k:  # P[Binomial(n, low) >= k] must not exceed err
-                assert mpmath.betainc(k, n - k + 1, 0, mpmath.mpf(low), regularized=True) <= err
-            if k < n:
-                assert mpmath.betainc(n - k, k + 1, 0, 1 - mpmath.mpf(high), regularized=True) <= err
+def _at_least(k: int, n: int, p: mpmath.mpf) -> mpmath.mpf:
+    """P[Binomial(n, p) >= k], term by term with a geometric bound on the rest: the definition, no beta function."""
+    term = mpmath.binomial(n, k) * p**k * (1 - p) ** (n - k)
+    total = mpmath.mpf(0)
+    for j in range(k, n + 1):
+        total += term
+        ratio = (n - j) * p / ((j + 1) * (1 - p))  # falls with j
+        term *= ratio
+        if ratio < 1 and term / (1 - ratio) < total * mpmath.mpf(10) ** -26:
+            break
+    return total * (1 + mpmath.mpf(10) ** -25)
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 10_000, 100_000])
+@pytest.mark.parametrize("err", [0.05, 1e-3, 1e-6])
+def test_both_bounds_are_on_the_safe_side_at_50_digits_and_tight(n, err):
+    g = np.random.default_rng(n)
+    for k in sorted({0, 1, n - 1, n, n - n // 1000, *g.integers(0, n + 1, 4).tolist()}):
+        low, high = float(clopper_pearson_lower(k, n, err)), float(clopper_pearson_upper(k, n, err))
+        assert 0 <= low < 1
+        assert 0 < high <= 1
+        with mpmath.workdps(50):
+            for votes, p in ((k, mpmath.mpf(low)), (n - k, 1 - mpmath.mpf(high))):
+                if votes:  # P[Binomial(n, p) >= votes] must not exceed err, and would, a little further on
+                    assert _at_least(votes, n, p) <= err
+                    assert _at_least(votes, n, p + 3e-11) > err
+                else:
+                    assert p == 0
 
 
 @pytest.mark.parametrize("err", [0.05, 0.01])
@@ -38,7 +54,7 @@ def test_both_bounds_are_on_the_safe_side_at_50_digits():
 def test_coverage_is_never_below_the_promise(n, err):
     k = np.arange(n + 1)
     low, high = clopper_pearson_lower(k, n, err), clopper_pearson_upper(k, n, err)
-    for p in np.concatenate([np.linspace(0, 1, 201), low[1:], high[:-1]]):
+    for p in np.concatenate([np.linspace(0, 1, 201), np.nextafter(low[1:], 0), np.nextafter(high[:-1], 1)]):
         mass = stats.binom.pmf(k, n, p)
         assert mass[low > p].sum() <= err * (1 + 1e-9)
         assert mass[high < p].sum() <= err * (1 + 1e-9)
