@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from certmix.intervals import ProbabilityBounds as ProbabilityBounds
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
+    from certmix.pareto import pareto_frontier as pareto_frontier
     from certmix.sampling import sample as sample
     from certmix.statistics_store import Statistics as Statistics
     from certmix.statistics_store import read_statistics as read_statistics
@@ -46,6 +47,7 @@ _MODULES = {
     "lipschitz_radius": "certifiers",
     "load_dataset": "datasets",
     "load_model": "models",
+    "pareto_frontier": "pareto",
     "read_certification_log": "certification_log",
     "read_statistics": "statistics_store",
     "required_margin": "certifiers",

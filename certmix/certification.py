@@ -175,7 +175,7 @@ def certify(
     if isinstance(statistics_or_bounds, ProbabilityBounds):
         bounds = statistics_or_bounds
     else:
-        bounds = _bounds_of(statistics_or_bounds, failure_probability, rule)
+        bounds = bound_statistics(statistics_or_bounds, failure_probability=failure_probability, rule=rule)
     radius = method.radius(bounds.top_lower, bounds.rival_upper, weights[:, None], bounds.sigma)
     return Certificates(
         prediction=bounds.prediction,
@@ -189,7 +189,10 @@ def certify(
     )
 
 
-def _bounds_of(statistics: "Statistics", failure_probability: float, rule: str) -> ProbabilityBounds:
+def bound_statistics(
+    statistics: "Statistics", *, failure_probability: float = 1e-3, rule: str = "pair"
+) -> ProbabilityBounds:
+    """`bound_probabilities` of stored votes, invalid ones and the noise's distance from Gaussian included."""
     noise = statistics.manifest["draws"].get("noise", {})
     return bound_probabilities(
         statistics.selection_counts,

@@ -1,0 +1,384 @@
+"""Alpha-sigma pairs at fixed clean accuracy: the paper's Figures 6 and 7 from stored draws, without a grid of weights.
+
+Clean accuracy is that of the mixture of g (softmax or one-hot) and of h's vote shares, which estimate the smoothed h.
+Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.certification import Certificates, bound_statistics, certified_at, certify
+from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
+from certmix.errors import InvalidArgument
+from certmix.intervals import ABSTAIN, ProbabilityBounds
+
+if TYPE_CHECKING:
+    from certmix.statistics_store import Statistics
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CleanAccuracy:
+    """Clean accuracy as an exact step function of the mixing weight.
+
+    Attributes:
+        breakpoints: weights where an input may change, ascending from 0 to 1, shape (points,).
+        at: accuracy at each breakpoint, shape (points,).
+        after: accuracy on the open interval after each breakpoint but the last, shape (points - 1,).
+    """
+
+    breakpoints: Floats
+    at: Floats
+    after: Floats
+
+    def __call__(self, mixing_weight: ArrayLike) -> Floats:
+        """Accuracy at weights in [0, 1], their shape."""
+        weight = np.asarray(mixing_weight, dtype=np.float64)
+        place = np.searchsorted(self.breakpoints, weight, side="right") - 1
+        on = self.breakpoints[place] == weight
+        return np.where(on, self.at[place], self.after[np.minimum(place, len(self.after) - 1)])
+
+    def largest_weight(self, target: float) -> float:
+        """The largest weight whose accuracy is at least the target; the last float below an end point not attained.
+
+        Raises: InvalidArgument: no weight reaches the target; the best accuracy and its weight are named.
+        """
+        return self._largest(lambda accuracy: accuracy >= target - 1e-12, target)
+
+    def matched_weight(self, target: float) -> float:
+        """The largest weight whose accuracy is the smallest one at or above the target: the paper's choice.
+
+        Raises: as `largest_weight`.
+        """
+        reached = np.concatenate([self.at, self.after])
+        reached = reached[reached >= target - 1e-12]
+        nearest = reached.min() if len(reached) else np.inf
+        return self._largest(lambda accuracy: np.abs(accuracy - nearest) < 1e-12, target)
+
+    def _largest(self, wanted: Callable[[Floats], NDArray[np.bool_]], target: float) -> float:
+        points, inside = np.flatnonzero(wanted(self.at)), np.flatnonzero(wanted(self.after))
+        # An open interval may be so short that it holds no float of its own.
+        below = np.nextafter(self.breakpoints[inside + 1], 0.0)
+        below = below[below > self.breakpoints[inside]]
+        candidates = np.concatenate([self.breakpoints[points], below])
+        if not len(candidates):
+            best = int(self.at.argmax())
+            raise InvalidArgument(
+                f"target clean accuracy must be one that some weight reaches, got {target:.4f}: the best is "
+                f"{max(self.at.max(), self.after.max()):.4f} (about weight {self.breakpoints[best]:.4f})."
+            )
+        return float(candidates.max())
+
+
+def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+    """For each input the open interval of weights at which the mixture is right; ties are wrong.
+
+    The mixture (1 - a) g + a h is linear in a, so that being right is c - 1 linear inequalities. An end point of -1 or 2
+    means that weight 0 or 1 itself is inside; an empty set has low >= high.
+
+    Args:
+        accurate: g's probabilities (one-hot for hardmax), shape (inputs, classes).
+        robust: h's vote counts or shares, shape (inputs, classes); each row is divided by its sum.
+        labels: true classes, shape (inputs,).
+    Returns: (low, high), each of shape (inputs,).
+    """
+    g, votes, truth = np.asarray(accurate, dtype=np.float64), np.asarray(robust, dtype=np.float64), np.asarray(labels)
+    rows = np.arange(len(truth))
+    total = np.maximum(votes.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    # Differences times the row's total: with counts and one-hot g both are integers, and ties are exact.
+    from_g = total * (g[rows, truth][:, None] - g)
+    from_h = votes[rows, truth][:, None] - votes
+    rival = np.ones(g.shape, dtype=bool)
+    rival[rows, truth] = False
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = from_g / (from_g - from_h)
+    rising, falling = from_h > from_g, from_h < from_g
+    low = np.where(rival & rising & (from_g <= 0), crossing, -1.0).max(axis=1)
+    high = np.where(rival & falling & (from_h <= 0), crossing, 2.0).min(axis=1)
+    never = (rival & ~rising & (from_g <= 0) & (from_h <= 0)).any(axis=1)
+    return np.where(never, 1.0, low), np.where(never, 0.0, high)
+
+
+def clean_accuracy(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> CleanAccuracy:
+    """The step function of clean accuracy; arguments as `right_weights`."""
+    low, high = right_weights(accurate, robust, labels)
+    inputs = len(low)
+    some = low < high
+    low, high = np.sort(low[some]), np.sort(high[some])
+    inner = np.concatenate([low, high])
+    points = np.unique(np.concatenate([[0.0, 1.0], inner[(inner >= 0) & (inner <= 1)]]))
+
+    def count(opened: str, closed: str, at: Floats) -> Floats:
+        begun = np.searchsorted(low, at, side=opened)  # type: ignore[call-overload]
+        ended = np.searchsorted(high, at, side=closed)  # type: ignore[call-overload]
+        return np.asarray((begun - ended) / max(inputs, 1), dtype=np.float64)
+
+    return CleanAccuracy(points, count("left", "right", points), count("right", "right", points[:-1]))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sigma of a sweep: bounds for certificates, g and h at the clean inputs for accuracy.
+
+    Attributes:
+        bounds: with labels and indices.
+        accurate: g's probabilities, shape (inputs, classes).
+        robust: h's votes, shape (inputs, classes).
+    """
+
+    bounds: ProbabilityBounds
+    accurate: Floats
+    robust: Floats
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """True classes, shape (inputs,)."""
+        assert self.bounds.labels is not None
+        return self.bounds.labels
+
+    def clean(self, rows: NDArray[np.int64]) -> CleanAccuracy:
+        """Clean accuracy over some of the inputs."""
+        return clean_accuracy(self.accurate[rows], self.robust[rows], self.labels[rows])
+
+    def certify(self, weight: float, certifier: str, rows: NDArray[np.int64]) -> Certificates:
+        """Certificates of some of the inputs at one weight."""
+        b = self.bounds
+        part = replace(
+            b,
+            prediction=b.prediction[rows],
+            top_lower=b.top_lower[rows],
+            rival_upper=b.rival_upper[rows],
+            labels=self.labels[rows],
+            indices=None if b.indices is None else b.indices[rows],
+        )
+        return certify(part, mixing_weight=weight, certifier=certifier)
+
+
+@dataclass(frozen=True)
+class MatchedPair:
+    """One sigma at its matched weight, on the inputs that are reported.
+
+    Attributes:
+        sigma, mixing_weight: the pair.
+        clean_accuracy: of the mixture on the reported inputs.
+        certificates: of the reported inputs at that weight.
+        curve: certified accuracy at the result's radii, with intervals, one row.
+        p_value: exact McNemar test against the baseline at each radius, shape (radii,).
+    """
+
+    sigma: float
+    mixing_weight: float
+    clean_accuracy: float
+    certificates: Certificates
+    curve: CertifiedAccuracyCurve
+    p_value: Floats
+
+
+@dataclass(frozen=True)
+class ParetoResult:
+    """A sweep: the baseline, a matched pair per sigma, and the frontier over them.
+
+    Attributes:
+        certifier: that made all certificates.
+        target: clean accuracy that every pair keeps on the inputs where weights were chosen.
+        baseline: the pair of weight 1 that set the target; None where a target was given.
+        matched: one per sigma, ascending; sigmas that cannot reach the target are in `unreached`.
+        unreached: (sigma, why) of sigmas at which no weight reaches the target.
+        radii: shape (radii,).
+        frontier: best certified accuracy at each radius, shape (radii,).
+        frontier_pair: which of `matched` attains it (the smallest sigma on ties), shape (radii,).
+        num_chosen, num_reported: inputs that weights were chosen on, and that are reported.
+        split: share of inputs used to choose weights, or None: chosen and reported on the same inputs.
+    """
+
+    certifier: str
+    target: float
+    baseline: MatchedPair | None
+    matched: list[MatchedPair]
+    unreached: list[tuple[float, str]]
+    radii: Floats
+    frontier: Floats
+    frontier_pair: NDArray[np.int64]
+    num_chosen: int
+    num_reported: int
+    split: float | None
+
+    def selection(self) -> str:
+        """What was done about choosing weights, in a sentence."""
+        if self.split is None:
+            return (
+                f"Weights were chosen on the same {self.num_reported} inputs that are reported: selection, mildly "
+                "optimistic; --split chooses on other inputs."
+            )
+        return f"Weights were chosen on {self.num_chosen} inputs and reported on the other {self.num_reported}."
+
+
+def candidate_from_statistics(
+    statistics: "Statistics", *, hard_accurate: bool = True, failure_probability: float = 1e-3, rule: str = "pair"
+) -> Candidate:
+    """A candidate from stored draws in which g was recorded.
+
+    Raises: InvalidArgument: the accurate model's probabilities were not recorded.
+    """
+    if statistics.accurate_probabilities is None:
+        raise InvalidArgument(
+            f"the run at sigma {statistics.sigma:g} must hold the accurate model's predictions, and does not; "
+            "sample it with --accurate."
+        )
+    g = statistics.accurate_probabilities.astype(np.float64)
+    if hard_accurate:
+        g = np.eye(g.shape[1])[g.argmax(axis=1)]
+    bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule)
+    return Candidate(bounds, g, statistics.estimation_counts.astype(np.float64))
+
+
+def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLike) -> Candidate:
+    """A candidate from a published log, which holds p_A only: a model of h's other votes is needed for clean accuracy.
+
+    h is taken to put p_A on its prediction and 1 - p_A on g's class; where h abstains, g decides, at every weight and
+    for the baseline too. Certificates do not depend on this model.
+
+    Args:
+        bounds: of `read_certification_log`.
+        accurate_predictions: g's classes on the same inputs, shape (inputs,).
+    """
+    chosen = np.asarray(accurate_predictions, dtype=np.int64)
+    rows, classes = np.arange(len(chosen)), 1 + int(max(chosen.max(), bounds.prediction.max(), 0 if bounds.labels is None else bounds.labels.max()))
+    votes = np.zeros((len(chosen), classes))
+    certain = bounds.prediction != ABSTAIN
+    votes[rows[~certain], chosen[~certain]] = 1.0
+    votes[rows[certain], chosen[certain]] += 1.0 - bounds.top_lower[certain]
+    votes[rows[certain], bounds.prediction[certain]] += bounds.top_lower[certain]
+    return Candidate(bounds, np.eye(classes)[chosen], votes)
+
+
+def pareto_frontier(
+    candidates: "Sequence[Candidate | Statistics]",
+    *,
+    baseline: float | None = None,
+    target: float | None = None,
+    certifier: str = "exact",
+    radii: ArrayLike | None = None,
+    mode: str = "all",
+    split: float | None = None,
+    seed: int = 0,
+) -> ParetoResult:
+    """The best certified accuracy at each radius over all pairs (a, sigma) that keep a clean accuracy.
+
+    For each sigma the weight is found exactly. Since h's prediction does not depend on the weight and every radius
+    increases in it, the largest admissible weight dominates all others of its sigma: mode "all" is the frontier over all
+    weights at or above the target. Mode "matched" takes the weight whose clean accuracy is nearest above the target.
+
+    Args:
+        candidates: one per sigma, over the same inputs; Statistics are taken with hardmax g.
+        baseline: sigma of the candidate whose clean accuracy at weight 1 is the target.
+        target: clean accuracy in [0, 1], where no baseline is given.
+        certifier: name.
+        radii: pixel units; 0 to the largest radius in steps of 0.05 where left out.
+        mode: "all" or "matched".
+        split: share of the inputs, in (0, 1), on which weights are chosen; the rest is reported.
+        seed: of the split.
+    Raises: InvalidArgument: candidates over different inputs, no such baseline, a target that no sigma reaches.
+    """
+    family = [c if isinstance(c, Candidate) else candidate_from_statistics(c) for c in candidates]
+    family = _checked(sorted(family, key=lambda candidate: candidate.bounds.sigma), baseline, target, mode, split)
+    choose, report = _split(len(family[0].labels), split, seed)
+    base = next((c for c in family if c.bounds.sigma == baseline), None)
+    aim = float(base.clean(choose)(1.0)) if base else float(target if target is not None else 0.0)
+    weights, unreached = [], []
+    for candidate in family:
+        try:
+            clean = candidate.clean(choose)
+            weights.append((candidate, clean.largest_weight(aim) if mode == "all" else clean.matched_weight(aim)))
+        except InvalidArgument as error:
+            unreached.append((candidate.bounds.sigma, str(error)))
+    if not weights:
+        raise InvalidArgument(unreached[-1][1])
+    made = [(c, weight, c.certify(weight, certifier, report)) for c, weight in weights]
+    reference = base.certify(1.0, certifier, report) if base else None
+    reach = max(float(x.radius.max()) for x in [m[2] for m in made] + ([reference] if reference else []))
+    at = np.arange(0.0, reach + 0.05, 0.05) if radii is None else np.asarray(radii, dtype=np.float64)
+
+    def pair(candidate: Candidate, weight: float, certificates: Certificates) -> MatchedPair:
+        curve = certified_accuracy(certificates, candidate.labels[report], at)
+        accuracy = float(candidate.clean(report)(weight))
+        p_value = paired_p_values(certificates, reference or certificates, at)
+        return MatchedPair(candidate.bounds.sigma, weight, accuracy, certificates, curve, p_value)
+
+    matched = [pair(*entry) for entry in made]
+    accuracy = np.stack([m.curve.accuracy[0] for m in matched])
+    return ParetoResult(
+        certifier=certifier,
+        target=aim,
+        baseline=pair(base, 1.0, reference) if base and reference else None,
+        matched=matched,
+        unreached=unreached,
+        radii=at,
+        frontier=accuracy.max(axis=0),
+        frontier_pair=accuracy.argmax(axis=0),
+        num_chosen=len(choose),
+        num_reported=len(report),
+        split=split,
+    )
+
+
+def paired_p_values(one: Certificates, other: Certificates, radii: ArrayLike) -> Floats:
+    """Exact McNemar test at each radius: do two sets of certificates over the same inputs differ? Shape (radii,).
+
+    Args:
+        one, other: certificates with labels, first weight of each.
+        radii: pixel units.
+    """
+    from scipy import special
+
+    right = [(c.prediction == c.labels)[:, None] & certified_at(c.radius[0][:, None], radii) for c in (one, other)]
+    only_one, only_other = (right[0] & ~right[1]).sum(axis=0), (right[1] & ~right[0]).sum(axis=0)
+    discordant = only_one + only_other
+    return np.asarray(np.minimum(1.0, 2.0 * special.bdtr(np.minimum(only_one, only_other), discordant, 0.5)))
+
+
+def _checked(
+    family: list[Candidate], baseline: float | None, target: float | None, mode: str, split: float | None
+) -> list[Candidate]:
+    if not family:
+        raise InvalidArgument("a sweep needs at least one run or log, got none.")
+    if mode not in ("all", "matched"):
+        raise InvalidArgument(f"mode must be all or matched, got {mode!r}.")
+    if (baseline is None) == (target is None):
+        raise InvalidArgument("a sweep needs either a baseline sigma or a target clean accuracy; give exactly one.")
+    if target is not None and not 0.0 <= target <= 1.0:
+        raise InvalidArgument(f"target must be in [0, 1] (share of inputs), got {target}.")
+    if split is not None and not 0.0 < split < 1.0:
+        raise InvalidArgument(f"split must be in (0, 1), got {split}; 0.5 chooses on half of the inputs.")
+    sigmas = [candidate.bounds.sigma for candidate in family]
+    if len(set(sigmas)) < len(sigmas):
+        raise InvalidArgument(f"a sweep takes one run per sigma, got {', '.join(f'{s:g}' for s in sigmas)}.")
+    if baseline is not None and baseline not in sigmas:
+        raise InvalidArgument(
+            f"baseline must be one of the sigmas {', '.join(f'{s:g}' for s in sigmas)}, got {baseline:g}."
+        )
+    first = family[0].bounds
+    for other in (candidate.bounds for candidate in family[1:]):
+        for name in ("indices", "labels"):
+            if not np.array_equal(getattr(first, name), getattr(other, name)):
+                raise InvalidArgument(
+                    f"all runs must be over the same inputs, got different {name} at sigma {first.sigma:g} and "
+                    f"{other.sigma:g}; certify the same subset."
+                )
+    return family
+
+
+def _split(inputs: int, split: float | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rows = np.arange(inputs)
+    if split is None:
+        return rows, rows
+    order = np.random.default_rng(seed).permutation(inputs)
+    cut = min(max(round(split * inputs), 1), inputs - 1)
+    if inputs < 2:
+        raise InvalidArgument(f"split needs two inputs or more, got {inputs}.")
+    return np.sort(order[:cut]), np.sort(order[cut:])
