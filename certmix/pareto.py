@@ -248,7 +248,10 @@ def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLik
         accurate_predictions: g's classes on the same inputs, shape (inputs,).
     """
     chosen = np.asarray(accurate_predictions, dtype=np.int64)
-    rows, classes = np.arange(len(chosen)), 1 + int(max(chosen.max(), bounds.prediction.max(), 0 if bounds.labels is None else bounds.labels.max()))
+    rows, classes = (
+        np.arange(len(chosen)),
+        1 + int(max(chosen.max(), bounds.prediction.max(), 0 if bounds.labels is None else bounds.labels.max())),
+    )
     votes = np.zeros((len(chosen), classes))
     certain = bounds.prediction != ABSTAIN
     votes[rows[~certain], chosen[~certain]] = 1.0

@@ -16,6 +16,7 @@ from certmix.certification import Certificates
 from certmix.certifiers import CERTIFIERS
 from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
+from certmix.pareto import ParetoResult
 
 # Okabe and Ito's colours, ordered from dark to light so that they also differ in grey.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -25,7 +26,6 @@ DASHES: dict[str, Any] = {
     "theorem-3.5": (0, (1, 1.5)),
     "theorem-3.5-paper": (0, (5, 2, 1, 2)),
 }
-_STYLE: dict[str, Any] = {"linewidth": 1.6, "solid_capstyle": "butt"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Line:
         radii: right ends of the steps, ascending, first 0; shape (steps,).
         accuracy: value on (radii[k-1], radii[k]]; shape (steps,).
         lower, upper: interval at each step, or None.
-        colour, dashes: how it is drawn.
+        colour, dashes, width: how it is drawn.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Line:
     upper: NDArray[np.float64] | None = None
     colour: str = COLOURS[0]
     dashes: Any = "-"
+    width: float = 1.6
 
 
 def certified_lines(certificates: Sequence[Certificates]) -> list[Line]:
@@ -75,7 +76,13 @@ def draw_lines(axes: Axes, lines: Sequence[Line], *, bands: bool = True) -> None
     for line in lines:
         where = {"x": np.append(line.radii, line.radii[-1]), "y": 100 * np.append(line.accuracy, 0.0)}
         axes.step(
-            where["x"], where["y"], where="pre", color=line.colour, linestyle=line.dashes, label=line.name, **_STYLE
+            where["x"],
+            where["y"],
+            where="pre",
+            color=line.colour,
+            linestyle=line.dashes,
+            label=line.name,
+            linewidth=line.width,
         )
         if bands and line.lower is not None and line.upper is not None:
             axes.fill_between(
@@ -129,3 +136,65 @@ def save_figure(figure: Figure, stem: str | Path, plotted: Sequence[tuple[str, L
     except OSError as error:
         raise InvalidArgument(f"--out must be a path that can be written, got {stem} ({error.strerror}).") from None
     return [str(path) for path in paths]
+
+
+def plot_frontiers(panels: Sequence[tuple[str, ParetoResult]], stem: str | Path) -> list[str]:
+    """Frontier, matched pairs and baseline, a panel per certifier; clean accuracy as a mark at radius 0.
+
+    Args:
+        panels: (title, result), for example the paper's certificate and the exact one side by side.
+        stem: path without its ending; see `plot_certified_accuracy`.
+    Returns: the three paths.
+    """
+    figure = Figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    shared = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    plotted = []
+    for axes, (title, result) in zip(shared, panels, strict=True):
+        lines = _pareto_lines(result)
+        draw_lines(axes, lines)
+        for number, pair in enumerate(result.matched):
+            mark = {"color": COLOURS[1 + number], "marker": "os^Dv"[number % 5], "clip_on": False, "zorder": 5}
+            axes.plot([0], [100 * pair.clean_accuracy], markersize=6, linestyle="", markerfacecolor="white", **mark)
+            attained = (result.frontier_pair == number) & (result.frontier > 0)
+            axes.plot(
+                result.radii[attained],
+                100 * result.frontier[attained],
+                markersize=4,
+                linestyle="",
+                **(mark | {"zorder": 4}),
+            )
+        axes.set_title(f"{title}, clean accuracy {100 * result.target:.1f} %", fontsize=10)
+        axes.label_outer()
+        plotted += [(title, line) for line in lines]
+    shared[0].set_xlim(0, 1.03 * max(float(line.radii[-1]) for _, line in plotted) or 1.0)
+    for axes in shared:
+        axes.legend(fontsize=7, frameon=False, loc="upper right")
+    return save_figure(figure, stem, plotted)
+
+
+def _pareto_lines(result: ParetoResult) -> list[Line]:
+    """Step curves of a sweep: the matched pairs, the baseline on top in black, the frontier as a broad grey line."""
+    lines = []
+    for number, pair in enumerate(result.matched):
+        name = f"$\\sigma$ = {pair.sigma:g}, weight {pair.mixing_weight:.3f}"
+        lines.append(_certificate_line(pair.certificates, name, COLOURS[1 + number], (0, (6, 1.5 + number))))
+    frontier_steps = np.unique(np.concatenate([line.radii for line in lines]))
+    best = np.max([_at(line, frontier_steps) for line in lines], axis=0)
+    lines.insert(0, Line("Frontier", frontier_steps, best, colour="0.75", width=5.0))
+    if result.baseline is not None:
+        name = f"Baseline: $\\sigma$ = {result.baseline.sigma:g}, weight 1"
+        lines.append(_certificate_line(result.baseline.certificates, name, COLOURS[0], "-"))
+    return lines
+
+
+def _certificate_line(certificates: Certificates, name: str, colour: str, dashes: Any) -> Line:
+    right = certificates.prediction == certificates.labels
+    radii, accuracy = exact_steps(certificates.radius[0], right)
+    lower, upper = accuracy_interval(np.rint(accuracy * len(right)), len(right))
+    return Line(name, radii, accuracy, lower, upper, colour, dashes)
+
+
+def _at(line: Line, radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    place = np.searchsorted(line.radii, radii, side="left")
+    return np.append(line.accuracy, 0.0)[np.minimum(place, len(line.accuracy))]

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from certmix.errors import InvalidArgument
 
@@ -24,15 +24,17 @@ def floor_text(value: float, digits: int) -> str:
     return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR))
 
 
-def ceiling_text(value: float, digits: int) -> str:
-    """A number with so many decimals, never below it: for upper limits.
+def percent_text(share: float, *, up: bool = False) -> str:
+    """A share of inputs in percent with one decimal, rounded down (or up, for upper limits).
+
+    Shares are counts over totals: what differs from a decimal only by float rounding is taken as that decimal.
 
     Example:
-        >>> ceiling_text(0.4991, 3)
-        '0.500'
+        >>> percent_text(0.428), percent_text(2 / 3), percent_text(2 / 3, up=True)
+        ('42.8', '66.6', '66.7')
     """
-    negated = floor_text(-value, digits)
-    return negated[1:] if negated.startswith("-") else negated
+    exact = Decimal(repr(round(100.0 * float(share), 9)))
+    return str(exact.quantize(Decimal("0.1"), rounding=ROUND_CEILING if up else ROUND_FLOOR))
 
 
 def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], table_format: str = "markdown") -> str:

@@ -115,6 +115,7 @@ def _sample_all(
 def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
     import certmix
+    from certmix.cli.pareto import remarks, sweep_table, sweep_values, write_sweep
     from certmix.cli.report import accuracy_table, curve_rows, write_certificates
     from certmix.plots import certified_lines, plot_certified_accuracy
 
@@ -133,4 +134,11 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
         "Certified accuracy in % at l2 radius r, with 95 % intervals of the test set "
         f"({rows[0]['inputs']} digits):\n\n{accuracy_table(rows, 'markdown')}"
     )
-    return {"certified_accuracy": rows, "files": files, "text": text}
+    drawn = [certmix.read_statistics(run) for run in runs]
+    sweeps = [certmix.pareto_frontier(drawn, baseline=SIGMAS[0], certifier=name) for name in ("theorem-a1", "exact")]
+    files += write_sweep(sweeps, out / "figures" / "frontier")
+    text += (
+        f"\n\nThe frontier at the clean accuracy of sigma {SIGMAS[0]:g} alone, by the exact certificate:\n\n"
+        f"{sweep_table(sweeps[1], 'markdown')}\n\n{' '.join(remarks(sweeps[1], False))}"
+    )
+    return {"certified_accuracy": rows, "frontier": sweep_values(sweeps[1]), "files": files, "text": text}

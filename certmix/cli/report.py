@@ -14,7 +14,7 @@ from certmix.certification_log import write_certification_log
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.statistics_store import Statistics, read_manifest, read_statistics
-from certmix.tables import floor_text, render_table
+from certmix.tables import percent_text, render_table
 
 DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 
@@ -110,7 +110,7 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     body = []
     for row in rows:
         cells = {
-            radius: f"{floor_text(100 * value, 1)} [{floor_text(100 * low, 1)}, {floor_text(100 * high, 1)}]"
+            radius: f"{percent_text(value)} [{percent_text(low)}, {percent_text(high, up=True)}]"
             for radius, value, low, high in zip(
                 row["radii"], row["certified_accuracy"], row["lower"], row["upper"], strict=True
             )

@@ -40,9 +40,10 @@ def thresholds(sigma: float, levels: int) -> NDArray[np.uint64]:
         raise InvalidArgument(
             f"sigma must be <= {30_000 // levels // 6 - 1} in integer noise mode, got {sigma}; use float."
         )
-    with mpmath.workdps(50):
-        scale = 2 * levels * mpmath.mpf(sigma)
-        values = [int(mpmath.floor(mpmath.ncdf((2 * j + 1) / scale) * 2**64)) for j in range(-reach, reach)]
+    context = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
+    context.dps = 50
+    scale = 2 * levels * context.mpf(sigma)
+    values = [int(context.floor(context.ncdf((2 * j + 1) / scale) * 2**64)) for j in range(-reach, reach)]
     return np.array([min(value, 2**64 - 1) for value in values], dtype=np.uint64)
 
 

@@ -1,6 +1,7 @@
 """Float and integer noise: the right distribution, a function of the address alone."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import mpmath
 import numpy as np
@@ -66,6 +67,14 @@ def test_the_table_equals_an_independent_high_precision_computation(sigma, level
             exact = mpmath.erfc(-edge / mpmath.sqrt(2)) / 2 * 2**64
             assert int(table[j]) == min(int(mpmath.floor(exact)), 2**64 - 1)
     assert (np.diff(table.astype(object)) >= 0).all()
+
+
+def test_the_table_is_the_same_when_threads_compute_it_side_by_side():
+    alone = {sigma: thresholds.__wrapped__(sigma, 255) for sigma in (0.25, 0.26, 0.5, 0.51)}
+    with ThreadPoolExecutor(4) as pool, mpmath.workdps(5):
+        together = list(pool.map(lambda sigma: thresholds.__wrapped__(sigma, 255), list(alone) * 3))
+    for table, sigma in zip(together, list(alone) * 3, strict=True):
+        assert np.array_equal(table, alone[sigma])
 
 
 def test_integers_equal_a_search_of_all_64_bits():
