@@ -154,16 +154,12 @@ def plot_frontiers(panels: Sequence[tuple[str, ParetoResult]], stem: str | Path)
         lines = _pareto_lines(result)
         draw_lines(axes, lines)
         for number, pair in enumerate(result.matched):
-            mark = {"color": COLOURS[1 + number], "marker": "os^Dv"[number % 5], "clip_on": False, "zorder": 5}
-            axes.plot([0], [100 * pair.clean_accuracy], markersize=6, linestyle="", markerfacecolor="white", **mark)
+            mark = {"color": COLOURS[1 + number], "marker": "os^Dv"[number % 5], "linestyle": "", "clip_on": False}
             attained = (result.frontier_pair == number) & (result.frontier > 0)
-            axes.plot(
-                result.radii[attained],
-                100 * result.frontier[attained],
-                markersize=4,
-                linestyle="",
-                **(mark | {"zorder": 4}),
-            )
+            drawn = axes.plot([0], [100 * pair.clean_accuracy], markersize=6, markerfacecolor="white", zorder=5, **mark)
+            drawn += axes.plot(result.radii[attained], 100 * result.frontier[attained], markersize=4, zorder=4, **mark)
+            for artist in drawn:
+                artist.set_in_layout(False)  # marks on the edge must not move the axes
         axes.set_title(f"{title}, clean accuracy {100 * result.target:.1f} %", fontsize=10)
         axes.label_outer()
         plotted += [(title, line) for line in lines]

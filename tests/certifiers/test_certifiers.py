@@ -78,7 +78,7 @@ def test_all_radii_agree_with_50_digits_and_never_exceed_them():
         for i in range(len(top)):
             p_a, a = mpmath.mpf(float(top[i])), mpmath.mpf(float(weight[i]))
             p_b = min(mpmath.mpf(float(rival[i])), 1 - p_a)
-            inside = 0 < a * p_a and a * p_b + 1 - a < 1
+            inside = a * p_a > 0 and a * p_b + 1 - a < 1
             quantiles = [_mp_quantile(p) for p in (p_a, p_b)]
             quantiles += [_mp_quantile(a * p_a), _mp_quantile(a * p_b + 1 - a)] if inside else [mpmath.mpf(0)] * 2
             for name in NAMES:
@@ -151,7 +151,9 @@ def test_broadcasting_equals_loops(name):
     assert grid.shape == (30, 30)
     for w in range(0, 30, 7):
         for i in range(30):
-            assert grid[w, i] == pytest.approx(float(CERTIFIERS[name].radius(top[i], rival[i], weight[w], 0.5)), rel=1e-11)
+            assert grid[w, i] == pytest.approx(
+                float(CERTIFIERS[name].radius(top[i], rival[i], weight[w], 0.5)), rel=1e-11
+            )
 
 
 def test_weight_one_is_cohen_and_weights_below_half_certify_nothing():
