@@ -188,6 +188,7 @@ class ParetoResult:
         target: clean accuracy that every pair keeps on the inputs where weights were chosen.
         baseline: the pair of weight 1 that set the target; None where a target was given.
         matched: one per sigma, ascending; sigmas that cannot reach the target are in `unreached`.
+        standalone: every sigma at weight 1, whatever its clean accuracy.
         unreached: (sigma, why) of sigmas at which no weight reaches the target.
         radii: shape (radii,).
         frontier: best certified accuracy at each radius, shape (radii,).
@@ -200,6 +201,7 @@ class ParetoResult:
     target: float
     baseline: MatchedPair | None
     matched: list[MatchedPair]
+    standalone: list[MatchedPair]
     unreached: list[tuple[float, str]]
     radii: Floats
     frontier: Floats
@@ -303,8 +305,9 @@ def pareto_frontier(
     if not weights:
         raise InvalidArgument(unreached[-1][1])
     made = [(c, weight, c.certify(weight, certifier, report)) for c, weight in weights]
-    reference = base.certify(1.0, certifier, report) if base else None
-    reach = max(float(x.radius.max()) for x in [m[2] for m in made] + ([reference] if reference else []))
+    alone = [(c, 1.0, c.certify(1.0, certifier, report)) for c in family]
+    reference = next((entry[2] for entry in alone if entry[0] is base), None)
+    reach = max(float(c.radius.max()) for c in [entry[2] for entry in made] + ([reference] if reference else []))
     at = np.arange(0.0, reach + 0.05, 0.05) if radii is None else np.asarray(radii, dtype=np.float64)
 
     def pair(candidate: Candidate, weight: float, certificates: Certificates) -> MatchedPair:
@@ -313,13 +316,14 @@ def pareto_frontier(
         p_value = paired_p_values(certificates, reference or certificates, at)
         return MatchedPair(candidate.bounds.sigma, weight, accuracy, certificates, curve, p_value)
 
-    matched = [pair(*entry) for entry in made]
+    matched, standalone = [pair(*entry) for entry in made], [pair(*entry) for entry in alone]
     accuracy = np.stack([m.curve.accuracy[0] for m in matched])
     return ParetoResult(
         certifier=certifier,
         target=aim,
-        baseline=pair(base, 1.0, reference) if base and reference else None,
+        baseline=next((p for p in standalone if base and p.sigma == base.bounds.sigma), None),
         matched=matched,
+        standalone=standalone,
         unreached=unreached,
         radii=at,
         frontier=accuracy.max(axis=0),

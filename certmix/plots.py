@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from certmix.certifiers import CERTIFIERS
 from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
 from certmix.pareto import ParetoResult
+from certmix.tables import percent_text
 
 # Okabe and Ito's colours, ordered from dark to light so that they also differ in grey.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -139,7 +140,7 @@ def save_figure(figure: Figure, stem: str | Path, plotted: Sequence[tuple[str, L
 
 
 def plot_frontiers(panels: Sequence[tuple[str, ParetoResult]], stem: str | Path) -> list[str]:
-    """Frontier, matched pairs and baseline, a panel per certifier; clean accuracy as a mark at radius 0.
+    """Frontier, matched pairs, baseline and each sigma alone, a panel per certifier; clean accuracy as a mark at radius 0.
 
     Args:
         panels: (title, result), for example the paper's certificate and the exact one side by side.
@@ -154,7 +155,12 @@ def plot_frontiers(panels: Sequence[tuple[str, ParetoResult]], stem: str | Path)
         lines = _pareto_lines(result)
         draw_lines(axes, lines)
         for number, pair in enumerate(result.matched):
-            mark = {"color": COLOURS[1 + number], "marker": "os^Dv"[number % 5], "linestyle": "", "clip_on": False}
+            mark = {
+                "color": _sigma_colours(result)[pair.sigma],
+                "marker": "os^Dv"[number % 5],
+                "linestyle": "",
+                "clip_on": False,
+            }
             attained = (result.frontier_pair == number) & (result.frontier > 0)
             drawn = axes.plot([0], [100 * pair.clean_accuracy], markersize=6, markerfacecolor="white", zorder=5, **mark)
             drawn += axes.plot(result.radii[attained], 100 * result.frontier[attained], markersize=4, zorder=4, **mark)
@@ -170,18 +176,28 @@ def plot_frontiers(panels: Sequence[tuple[str, ParetoResult]], stem: str | Path)
 
 
 def _pareto_lines(result: ParetoResult) -> list[Line]:
-    """Step curves of a sweep: the matched pairs, the baseline on top in black, the frontier as a broad grey line."""
+    """Step curves of a sweep: frontier broad and grey, matched pairs, each other sigma alone (dotted), baseline black."""
+    colours = _sigma_colours(result)
     lines = []
     for number, pair in enumerate(result.matched):
         name = f"$\\sigma$ = {pair.sigma:g}, weight {pair.mixing_weight:.3f}"
-        lines.append(_certificate_line(pair.certificates, name, COLOURS[1 + number], (0, (6, 1.5 + number))))
+        lines.append(_certificate_line(pair.certificates, name, colours[pair.sigma], (0, (6, 1.5 + number))))
     frontier_steps = np.unique(np.concatenate([line.radii for line in lines]))
     best = np.max([_at(line, frontier_steps) for line in lines], axis=0)
     lines.insert(0, Line("Frontier", frontier_steps, best, colour="0.75", width=5.0))
+    for alone in result.standalone:
+        if result.baseline is None or alone.sigma != result.baseline.sigma:
+            name = f"$\\sigma$ = {alone.sigma:g} alone, clean {percent_text(alone.clean_accuracy)} %"
+            line = _certificate_line(alone.certificates, name, colours[alone.sigma], (0, (1, 1.5)))
+            lines.append(replace(line, lower=None, upper=None, width=0.9))
     if result.baseline is not None:
         name = f"Baseline: $\\sigma$ = {result.baseline.sigma:g}, weight 1"
         lines.append(_certificate_line(result.baseline.certificates, name, COLOURS[0], "-"))
     return lines
+
+
+def _sigma_colours(result: ParetoResult) -> dict[float, str]:
+    return {pair.sigma: COLOURS[1 + k % (len(COLOURS) - 1)] for k, pair in enumerate(result.standalone)}
 
 
 def _certificate_line(certificates: Certificates, name: str, colour: str, dashes: Any) -> Line:

@@ -132,6 +132,10 @@ def test_the_frontier_is_the_brute_force_maximum_over_all_admissible_pairs(certi
         assert pair.clean_accuracy >= result.target - 1e-12
     assert result.baseline is not None
     assert (result.frontier >= result.baseline.curve.accuracy[0]).all()
+    assert [(pair.sigma, pair.mixing_weight) for pair in result.standalone] == [(c.bounds.sigma, 1.0) for c in family]
+    for pair, candidate in zip(result.standalone, family, strict=True):
+        alone = certmix.certify(candidate.bounds, mixing_weight=1.0, certifier=certifier)
+        assert np.array_equal(pair.certificates.radius, alone.radius)
 
 
 def test_a_split_chooses_on_other_inputs_and_says_so():

@@ -164,6 +164,7 @@ def sweep_values(result: "ParetoResult") -> dict[str, Any]:
         "selection": result.selection(),
         "baseline": pair(result.baseline) if result.baseline else None,
         "matched": [pair(matched) for matched in result.matched],
+        "standalone": [pair(alone) for alone in result.standalone],
         "unreached": [{"sigma": sigma, "why": why} for sigma, why in result.unreached],
         "frontier": {
             "radii": result.radii.tolist(),
@@ -223,10 +224,8 @@ def write_sweep(results: "list[ParetoResult]", stem: Path) -> list[str]:
     rows = []
     for result in results:
         values = sweep_values(result)
-        for kind, pairs in (("baseline", [values["baseline"]]), ("matched", values["matched"])):
+        for kind, pairs in (("standalone", values["standalone"]), ("matched", values["matched"])):
             for pair in pairs:
-                if pair is None:
-                    continue
                 for k, radius in enumerate(pair["radii"]):
                     point = {name: pair[name] for name in ("sigma", "mixing_weight", "clean_accuracy")}
                     point |= {name: pair[name][k] for name in ("certified_accuracy", "lower", "upper")}

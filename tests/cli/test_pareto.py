@@ -29,7 +29,7 @@ def test_a_sweep_of_stored_draws(run, runs, tmp_path):
     assert set(summary["frontier"]) == {"radii", "certified_accuracy", "sigma", "mixing_weight"}
     assert summary["baseline"]["mixing_weight"] == 1.0
     assert summary["frontier"]["radii"] == [0.0, 0.1, 0.2]
-    assert len(pq.read_table(tmp_path / "sweep.parquet")) == 3 * (1 + len(summary["matched"]))
+    assert len(pq.read_table(tmp_path / "sweep.parquet")) == 3 * (len(runs) + len(summary["matched"]))
     for ending in ("png", "pdf", "csv"):
         assert (tmp_path / f"sweep.{ending}").stat().st_size > 0
     table = run("pareto", *runs, "--baseline", 0.25, "--certifier", "theorem-a1", "--certifier", "exact")
