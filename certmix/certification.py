@@ -1,9 +1,9 @@
 """Statistics -> bounds -> Certificates. The failure probability is spent here; so is the rule for what counts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,7 @@ class Certificates:
         certifier: name of the certifier.
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         failure_probability: per input; None where the bounds' source does not say.
+        real_valued: whether perturbed inputs may leave the grid of integer noise; see `quantisation_distance`.
         labels, indices: true classes and stable positions, shape (inputs,), when known.
     """
 
@@ -43,6 +44,7 @@ class Certificates:
     certifier: str
     sigma: float
     failure_probability: float | None = None
+    real_valued: bool = False
     labels: NDArray[np.int64] | None = None
     indices: NDArray[np.int64] | None = None
 
@@ -156,6 +158,7 @@ def certify(
     certifier: str = "exact",
     failure_probability: float = 1e-3,
     rule: str = "pair",
+    real_valued: bool = False,
 ) -> Certificates:
     """Certified radii of the mixture at any number of mixing weights, from one set of draws.
 
@@ -167,6 +170,8 @@ def certify(
         certifier: "exact", "theorem-a1", "theorem-3.5" or "theorem-3.5-paper".
         failure_probability: in (0, 1), per input; with bounds given, theirs is kept.
         rule: "pair" or "cohen"; see `bound_probabilities`.
+        real_valued: certify perturbed inputs off the grid of integer noise too, for a predictor that quantises its
+            input first: `quantisation_distance` is subtracted from every radius.
     Returns: Certificates, radius of shape (weights, inputs).
     Raises: InvalidArgument: a value out of range or an unknown name.
     """
@@ -177,6 +182,11 @@ def certify(
     else:
         bounds = bound_statistics(statistics_or_bounds, failure_probability=failure_probability, rule=rule)
     radius = method.radius(bounds.top_lower, bounds.rival_upper, weights[:, None], bounds.sigma)
+    if real_valued:
+        if isinstance(statistics_or_bounds, ProbabilityBounds):
+            raise InvalidArgument("real_valued needs Statistics drawn with integer noise, got bounds.")
+        moved = quantisation_distance(statistics_or_bounds.manifest)
+        radius = np.where(radius > 0, np.maximum(np.nextafter(radius - moved, -1.0), 0.0), 0.0)
     return Certificates(
         prediction=bounds.prediction,
         radius=np.where(bounds.prediction == ABSTAIN, 0.0, radius),
@@ -184,9 +194,28 @@ def certify(
         certifier=certifier,
         sigma=bounds.sigma,
         failure_probability=bounds.failure_probability,
+        real_valued=real_valued,
         labels=bounds.labels,
         indices=bounds.indices,
     )
+
+
+def quantisation_distance(manifest: Mapping[str, Any]) -> float:
+    """How far rounding to the grid can move an input: sqrt(d) / (2 G) in l2, rounded up, in pixel units.
+
+    A predictor that rounds its input to the grid keeps a certificate about grid inputs for every real-valued input
+    inside the radius less this distance. Source: Voracek and Hein 2023, arXiv:2207.07209.
+
+    Raises: InvalidArgument: draws without integer noise, whose certificates are not about a grid.
+    """
+    draws = manifest["draws"]
+    levels = draws.get("noise", {}).get("levels")
+    if levels is None:
+        raise InvalidArgument(
+            "real_valued is for runs drawn with integer noise; certificates of float noise have no grid."
+        )
+    size = math.prod(draws["dataset"]["input_shape"])
+    return math.nextafter(math.sqrt(size) / (2 * levels), math.inf)
 
 
 def bound_statistics(

@@ -279,7 +279,13 @@ def _environment(device: torch.device, batch_size: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "batch_size": batch_size,
         "threads": torch.get_num_threads(),
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn": {
+            "version": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "allow_tf32": torch.backends.cudnn.allow_tf32,
+            "benchmark": torch.backends.cudnn.benchmark,
+            "deterministic": torch.backends.cudnn.deterministic,
+        },
     }
 
 

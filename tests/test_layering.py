@@ -17,7 +17,7 @@ ALLOWED = {
     "curves": {"certification", "intervals"},
     "certification_log": {"certification", "certifiers", "intervals", "tables"},
     "pareto": {"certification", "certification_log", "certifiers", "curves", "intervals", "statistics_store"},
-    "plots": {"certification", "certifiers", "curves", "pareto"},
+    "plots": {"certification", "certifiers", "curves", "pareto", "tables"},
 }
 
 

@@ -206,12 +206,55 @@ def test_a_finished_run_is_not_drawn_again(dataset, tmp_path):
     assert certmix.read_statistics(tmp_path / "run").manifest["audits"]
 
 
-def test_noise_that_fails_its_audit_stops_the_run_and_is_not_kept(dataset, tmp_path, monkeypatch):
+def _scaled_integers(good):
+    """Standard deviation half a percent too large: variance off by 1 %."""
+    return lambda *address: (good(*address).double() * 1.005).round().to(torch.int16)
+
+
+def _uniform_integers(good):
+    def integers(noise, index, purpose, start, draws):
+        spread = round(noise.sigma * noise.levels * 3**0.5)
+        generator = torch.Generator().manual_seed(hash((index, purpose, start)) % 2**31)
+        return torch.randint(-spread, spread + 1, (draws, noise.size), generator=generator, dtype=torch.int16)
+
+    return integers
+
+
+def _one_block_again(good):
+    return lambda noise, index, purpose, start, draws: good(noise, 0, "estimation", 0, draws)
+
+
+@pytest.mark.parametrize(
+    ("bias", "check"),
+    [(_scaled_integers, "chi-squared"), (_uniform_integers, "chi-squared"), (_one_block_again, "repeated noise")],
+)
+def test_biased_integer_noise_stops_the_run_and_is_not_kept(dataset, tmp_path, monkeypatch, bias, check):
     from certmix.noise import integer
 
-    good = integer.IntegerNoise.integers
-    monkeypatch.setattr(integer.IntegerNoise, "integers", lambda *a: (good(*a).float() * 1.05).round().to(torch.int16))
-    with pytest.raises(NoiseError, match="noise audit failed: chi-squared"):
-        _sample(dataset, num_estimation=20_000, out=tmp_path / "run")
+    monkeypatch.setattr(integer.IntegerNoise, "integers", bias(integer.IntegerNoise.integers))
+    with pytest.raises(NoiseError, match=f"noise audit failed: {check} of the noise"):
+        _sample(dataset, num_estimation=20_000, batch_size=300, out=tmp_path / "run")
     monkeypatch.undo()
     assert len(certmix.read_statistics(tmp_path / "run")) == 0
+
+
+@pytest.mark.parametrize(
+    ("bias", "check"),
+    [
+        (lambda part: part.mul_(1.01**0.5), "variance"),
+        (lambda part: part.copy_(torch.special.ndtr(part).sub_(0.5).mul_(12**0.5)), "kurtosis"),
+        (lambda part: part.copy_(part[:1].expand_as(part)), "lag-1 correlation|variance|mean|kurtosis"),
+    ],
+)
+def test_biased_float_noise_stops_the_run(dataset, monkeypatch, bias, check):
+    from certmix.noise import gaussian
+
+    good = gaussian.GaussianNoise._standard_normal
+
+    def biased(noise, out, words):
+        good(noise, out, words)
+        bias(out)
+
+    monkeypatch.setattr(gaussian.GaussianNoise, "_standard_normal", biased)
+    with pytest.raises(NoiseError, match=f"noise audit failed: ({check}) of the noise"):
+        _sample(dataset, num_estimation=20_000, noise="float", batch_size=2000)

@@ -24,6 +24,7 @@ from certmix.cli.options import (
     SkipOption,
     SplitOption,
     TrustOption,
+    key_values,
 )
 
 
@@ -72,6 +73,9 @@ def certify_command(
     model: ModelOption = None,
     trust_model: TrustOption = False,
     device: DeviceOption = "auto",
+    real_valued: Annotated[
+        bool, typer.Option("--real-valued", help="With integer noise: certify inputs off the grid too, by less.")
+    ] = False,
     radii: RadiiOption = None,
     table_format: FormatOption = "markdown",
     as_json: JsonOption = False,
@@ -115,7 +119,7 @@ def certify_command(
             dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices},
             robust=robust,
             accurate=accurate,
-            model_options={"trust_model": trust_model, **_key_values(model)},
+            model_options={"trust_model": trust_model, **key_values(model)},
             quiet=quiet,
             sigma=sigma,
             out=out,
@@ -136,6 +140,7 @@ def certify_command(
         certifiers=certifiers,
         failure_probability=failure_probability,
         rule=rule,
+        real_valued=real_valued,
         radii=wanted_radii,
         table_format=table_format,
         as_json=as_json,
@@ -160,12 +165,3 @@ def _sample(
     g = certmix.load_model(accurate, **model_options) if accurate else None
     with progress_bar(f"sampling at sigma {how['sigma']:g}", quiet=quiet) as progress:
         certmix.sample(h, data, accurate=g, model_spec=robust, accurate_spec=accurate, progress=progress, **how)
-
-
-def _key_values(pairs: list[str] | None) -> dict[str, str]:
-    from certmix.errors import InvalidArgument
-
-    for pair in pairs or []:
-        if "=" not in pair:
-            raise InvalidArgument(f"-M must be key=value, got {pair!r}; for example -M arch=digits-cnn.")
-    return dict(pair.split("=", 1) for pair in pairs or [])

@@ -127,7 +127,7 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
             for certificates in made:
                 curve = certmix.certified_accuracy(certificates, statistics.labels, [0.0, 0.25, 0.5, 0.75])
                 rows.append(curve_rows(curve)[weight])
-        write_certificates(run, statistics, made)
+        write_certificates(run, statistics, made, rule="pair")
         panels.append((f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} digits", certified_lines(made)))
     files += plot_certified_accuracy(panels, out / "figures" / "certified-accuracy")
     text = (

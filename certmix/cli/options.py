@@ -38,3 +38,13 @@ RadiiOption = Annotated[
 FormatOption = Annotated[str, typer.Option("--format", help="Table format: markdown, latex or csv.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages on stderr.")]
+
+
+def key_values(pairs: list[str] | None) -> dict[str, str]:
+    """Options of `-M KEY=VALUE`. Raises InvalidArgument where one is not a pair."""
+    from certmix.errors import InvalidArgument
+
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise InvalidArgument(f"-M must be key=value, got {pair!r}; for example -M arch=digits-cnn.")
+    return dict(pair.split("=", 1) for pair in pairs or [])

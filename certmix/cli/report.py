@@ -55,6 +55,7 @@ def report_runs(
     certifiers: Sequence[str],
     failure_probability: float,
     rule: str,
+    real_valued: bool,
     radii: Sequence[float] | None,
     table_format: str,
     as_json: bool,
@@ -67,15 +68,27 @@ def report_runs(
         made = []
         for name in certifiers:
             certificates = certify(
-                statistics, mixing_weight=weights, certifier=name, failure_probability=failure_probability, rule=rule
+                statistics,
+                mixing_weight=weights,
+                certifier=name,
+                failure_probability=failure_probability,
+                rule=rule,
+                real_valued=real_valued,
             )
             made.append(certificates)
-            reach = float(certificates.radius.max())
-            wanted = radii or [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
-            curve = certified_accuracy(certificates, statistics.labels, wanted)
-            rows += curve_rows(curve)
-        files = write_certificates(group[0], statistics, made)
-        runs.append({"run": [str(folder) for folder in group], **describe(statistics), "files": files})
+        reach = max(float(certificates.radius.max()) for certificates in made)
+        wanted = radii or [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
+        for certificates in made:
+            rows += curve_rows(certified_accuracy(certificates, statistics.labels, wanted))
+        files = write_certificates(group[0], statistics, made, rule=rule)
+        runs.append(
+            {
+                "run": [str(folder) for folder in group],
+                **describe(statistics),
+                "real_valued": real_valued,
+                "files": files,
+            }
+        )
     if as_json:
         summary = {"failure_probability": failure_probability, "rule": rule, "runs": runs, "certified_accuracy": rows}
         print(json.dumps(summary, indent=2))
@@ -138,7 +151,10 @@ def describe(statistics: Statistics) -> dict[str, Any]:
 def caption(run: dict[str, Any], failure_probability: float) -> str:
     """The subset, the draws and the promise behind a table, in words."""
     subset = ", ".join(f"{key} {value}" for key, value in run["subset"].items() if value is not None)
-    scope = "" if run["noise"] == "float" else "; perturbed inputs on the data's own grid"
+    scope = {
+        (False, False): "; perturbed inputs on the data's own grid",
+        (False, True): "; any perturbed input, for a predictor that rounds it to the data's grid first",
+    }.get((run["noise"] == "float", run["real_valued"]), "; up to float rounding of the noisy input")
     return (
         f"{' '.join(run['run'])}: {run['inputs']} inputs of {run['dataset']} ({subset or 'all'}), sigma {run['sigma']:g}, "
         f"{run['num_selection']} + {run['num_estimation']} draws each. Accuracies in % with 95 % intervals of the test set; "
@@ -147,7 +163,7 @@ def caption(run: dict[str, Any], failure_probability: float) -> str:
     )
 
 
-def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Certificates]) -> list[str]:
+def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Certificates], *, rule: str) -> list[str]:
     """Write certificates.parquet and one Cohen-format log per certifier and weight; returns their paths."""
     columns: dict[str, list[Any]] = {name: [] for name in ("index", "label", "prediction", "certifier")}
     columns |= {"mixing_weight": [], "radius": []}
@@ -165,5 +181,12 @@ def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Cert
             stem = f"certificates-{certificates.certifier}-{weight:g}" if several else "certificates"
             files.append(str(folder / f"{stem}.tsv"))
             write_certification_log(files[-1], certificates, weight_position=position, seconds=statistics.seconds)
-    pq.write_table(pa.table(columns), files[0], compression="zstd")
+    promise = {
+        "sigma": statistics.sigma,
+        "failure_probability": made[0].failure_probability,
+        "rule": rule,
+        "real_valued": made[0].real_valued,
+    }
+    table = pa.table(columns).replace_schema_metadata({b"certmix": json.dumps(promise).encode()})
+    pq.write_table(table, files[0], compression="zstd")
     return files

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from certmix.datasets.base import Dataset
+from certmix.datasets.base import Dataset, Subset
 from certmix.datasets.digits import load_digits
 from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.npz import load_npz
 from certmix.errors import InvalidArgument
 from certmix.specs import parse_spec, refuse_unknown
 
-__all__ = ["ArrayDataset", "Dataset", "load_dataset"]
+__all__ = ["ArrayDataset", "Dataset", "Subset", "load_dataset"]
 
 SOURCES = ("digits", "npz")
 
@@ -56,7 +56,7 @@ def load_dataset(
         positions = np.array([place[index] for index in wanted])
     if skip == 1 and max is None and indices is None:
         return whole
-    return whole.select(positions, skip=skip, max=max, indices=indices)
+    return Subset(whole, positions, skip=skip, max=max, indices=indices)
 
 
 def _integer(name: str, text: str) -> int:

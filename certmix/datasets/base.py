@@ -1,5 +1,8 @@
 """What every data set is: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
 
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -39,3 +42,41 @@ class Dataset(Protocol):
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         """Input (float32, shape `input_shape`, in [0, 1]) and label at a position in 0..len-1."""
         ...
+
+
+def content_fingerprint(dataset: Dataset) -> str:
+    """Hex sha256 of indices, labels, shape, classes and float32 inputs, read one at a time."""
+    digest = hashlib.sha256(repr((tuple(dataset.input_shape), dataset.num_classes)).encode())
+    for integers in (dataset.indices, dataset.labels):
+        digest.update(np.ascontiguousarray(integers.astype("<i8")).tobytes())
+    for position in range(len(dataset)):
+        digest.update(np.ascontiguousarray(dataset[position][0].numpy().astype("<f4")).tobytes())
+    return digest.hexdigest()
+
+
+class Subset:
+    """Some inputs of a data set, with their stable indices; nothing is copied. See `Dataset` for the attributes.
+
+    Args:
+        dataset: the whole.
+        positions: which of its inputs, in 0..len-1.
+        subset: how they were chosen, recorded in every manifest.
+    """
+
+    def __init__(self, dataset: Dataset, positions: Sequence[int] | NDArray[np.int64], **subset: object) -> None:
+        self._whole, self._positions = dataset, np.asarray(positions, dtype=np.int64)
+        self.spec, self.input_shape, self.num_classes = dataset.spec, dataset.input_shape, dataset.num_classes
+        self.grid_levels = dataset.grid_levels
+        self.labels, self.indices = dataset.labels[self._positions], dataset.indices[self._positions]
+        self.subset: dict[str, object] = {**dataset.subset, **subset}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the content of these inputs."""
+        return content_fingerprint(self)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        return self._whole[int(self._positions[position])]

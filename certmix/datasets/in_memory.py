@@ -1,13 +1,13 @@
 """A data set held in memory, checked once; every in-memory source makes one."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from certmix.datasets.base import content_fingerprint
 from certmix.errors import InvalidArgument
 
 
@@ -73,30 +73,14 @@ class ArrayDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex sha256 of indices, labels, shape and float32 inputs."""
-        digest = hashlib.sha256(repr((self.input_shape, self.num_classes)).encode())
-        for array in (self.indices.astype("<i8"), self.labels.astype("<i8"), self.inputs.numpy().astype("<f4")):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        """Hex sha256 of the content."""
+        return content_fingerprint(self)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         return self.inputs[position], int(self.labels[position])
-
-    def select(self, positions: Sequence[int] | NDArray[np.int64], **subset: object) -> "ArrayDataset":
-        """The inputs at these positions, with their stable indices; `subset` says how they were chosen."""
-        rows = np.asarray(positions, dtype=np.int64)
-        return ArrayDataset(
-            self.inputs[rows],
-            self.labels[rows],
-            spec=self.spec,
-            num_classes=self.num_classes,
-            grid_levels=self.grid_levels,
-            indices=self.indices[rows],
-            subset={**self.subset, **subset},
-        )
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:

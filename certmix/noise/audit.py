@@ -66,8 +66,8 @@ class NoiseAudit:
         if not self._elements:
             return {}
         n, (first, second, fourth, lag) = self._elements, self._sums
-        results = {"lag-1 correlation": _two_sided(lag / math.sqrt(max(self._pairs, 1)))}
-        results["repeated noise"] = 0.0 if self._repeated else 1.0
+        results = {"repeated noise": 0.0 if self._repeated else 1.0}  # first: repeats fail every other test too
+        results["lag-1 correlation"] = _two_sided(lag / math.sqrt(max(self._pairs, 1)))
         if self._probabilities is None:
             results["mean"] = _two_sided(first / math.sqrt(n))
             results["variance"] = _two_sided((second / n - 1.0) * math.sqrt(n / 2.0))
