@@ -91,6 +91,7 @@ def redraw(
         accurate=accurate,
         seed=int(draws["seed"], 16),
         batch_size=environment["batch_size"],
+        exact_batch=True,
         noise=draws["noise"]["kind"],
         on_invalid=draws["on_invalid"],
         device=device,

@@ -116,7 +116,10 @@ def test_dropout_is_switched_off_and_every_pass_has_one_shape(dataset):
     assert np.array_equal(_sample(dataset, model).estimation_counts, _sample(dataset, model).estimation_counts)
     assert not model.training
     _sample(dataset, model, batch_size=77)
-    assert shapes == {(430, 1, 4, 4), (72, 1, 4, 4)}  # 430 draws in 6 equal passes, the last one padded
+    assert shapes == {(1000, 1, 4, 4), (77, 1, 4, 4)}  # 6 x 430 draws are packed; only the last pass is padded
+    shapes.clear()
+    _sample(dataset, model, num_estimation=1, num_selection=1)
+    assert shapes == {(12, 1, 4, 4)}
 
 
 class Broken(Linear):
