@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,13 +18,35 @@ from numpy.typing import NDArray
 from certmix.datasets import Dataset
 from certmix.errors import SamplingError
 from certmix.noise import Noise, Purpose
-from certmix.sequential import Schedule
 from certmix.shards import InputRecord, PartialRecord, SoftRow
 from certmix.vote_counting import ESTIMATION, SELECTION, VoteCounter
 
 _PURPOSES: tuple[Purpose, Purpose] = ("selection", "estimation")
 _SLOTS = 64  # inputs open at the same time, at most
 _HARVEST = 16  # finished inputs whose counts are fetched from a GPU together
+
+
+class StoppingRule(Protocol):
+    """Looks at an input's votes after given numbers of estimation draws.
+
+    Attributes:
+        looks: ascending; the last is the full number.
+    """
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """See above."""
+        ...
+
+    def stops(self, counts: NDArray[np.int64], draws: int, accurate: NDArray[Any] | None) -> bool:
+        """Whether the input needs no more draws.
+
+        Args:
+            counts: votes, shape (2, classes + 1): selection and estimation, the last column invalid.
+            draws: estimation draws so far, one of `looks`.
+            accurate: the accurate model's probabilities, shape (classes,).
+        """
+        ...
 
 
 @dataclass
@@ -80,7 +102,7 @@ class DrawLoop:
     noise: Noise
     device: torch.device
     batch: int
-    schedule: Schedule | None = None
+    schedule: StoppingRule | None = None
     between_passes: Callable[[Callable[[], list[PartialRecord]]], None] | None = None
     _open: list[_Open] = field(default_factory=list)
     _finished: list[_Open] = field(default_factory=list)
@@ -198,9 +220,8 @@ class DrawLoop:
         hard = self._counter.hard[owner.slot].cpu().numpy()
         if hard[:, -1].any() and self.draws["on_invalid"] == "error":
             return True  # `_harvest` names the input
-        winner = int(hard[SELECTION, :-1].argmax())
-        rival = max(int(count) for i, count in enumerate(hard[ESTIMATION]) if i != winner)
-        return bool(self.schedule.decided(int(hard[ESTIMATION, winner]), rival, owner.next_draw))
+        accurate = None if owner.accurate is None else owner.accurate.cpu().numpy()
+        return self.schedule.stops(hard, owner.next_draw, accurate)
 
     def _harvest(self) -> Iterator[InputRecord]:
         """Records of the finished inputs; the only place where the host waits for the device."""

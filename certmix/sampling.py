@@ -77,6 +77,7 @@ def sample(
             certificates hold up to rounding; "auto" takes integer wherever the inputs lie on a grid.
         votes: "hard" counts classes. "soft" and "both" also store histograms of the class probabilities, from which the
             smoothed probabilities of the paper's Section A.1 are bounded; `certify` takes them by default for "soft".
+            Their last bits are the model's own, and may depend on the batch size.
         schedule: looks at which an input may stop early, of `certmix.sequential.make_schedule`; hard votes only.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         progress: called with (inputs done, inputs in all).
@@ -91,7 +92,7 @@ def sample(
     """
     _check_arguments(sigma, num_selection, num_estimation, batch_size, seed, on_invalid)
     _check_votes(votes, schedule, num_estimation, sigma)
-    device = _device(device)
+    device = choose_device(device)
     _prepare(robust, device)
     draws: dict[str, Any] = {
         "model": {"spec": model_spec, "sha256": fingerprint(robust)},
@@ -230,7 +231,8 @@ def _environment(device: torch.device, batch_size: int) -> dict[str, Any]:
     }
 
 
-def _device(name: str | torch.device) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
+    """The device of a name; "auto" is a GPU where there is one. Raises InvalidArgument where torch cannot use it."""
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

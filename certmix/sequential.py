@@ -48,15 +48,18 @@ class Schedule:
     @property
     def spending(self) -> tuple[float, ...]:
         """Failure probability of each look's bounds; their sum is `failure_probability`."""
-        early = len(self.looks) - 1
-        if not early:
-            return (self.failure_probability,)
-        return (*[self.failure_probability / 2 / early] * early, self.failure_probability / 2)
+        return look_spending(self.looks, self.failure_probability)
 
     def spent_at(self, draws: ArrayLike) -> NDArray[np.float64]:
         """The failure probability of bounds after so many estimation draws, the shape of `draws`."""
         place = np.searchsorted(self.looks, np.asarray(draws))
         return np.asarray(np.array(self.spending)[place])
+
+    def stops(self, counts: NDArray[np.int64], draws: int, accurate: NDArray[np.float64] | None) -> bool:
+        """`decided` for one input's votes, shape (2, classes + 1): selection and estimation, the last column invalid."""
+        winner = int(counts[0, :-1].argmax())
+        rival = max(int(count) for i, count in enumerate(counts[1]) if i != winner)
+        return bool(self.decided(int(counts[1, winner]), rival, draws))
 
     def decided(self, top: ArrayLike, rival: ArrayLike, draws: int) -> NDArray[np.bool_]:
         """Whether sampling stops at a look.
@@ -106,6 +109,23 @@ class Schedule:
         }
 
 
+def look_schedule(num_estimation: int) -> tuple[int, ...]:
+    """Looks at 100, 300, 900, ... draws, and at all of them."""
+    looks, look = [], FIRST_LOOK
+    while look < num_estimation:
+        looks.append(look)
+        look *= GROWTH
+    return (*looks, num_estimation)
+
+
+def look_spending(looks: tuple[int, ...], failure_probability: float) -> tuple[float, ...]:
+    """Half of the failure probability for the last look, the other half evenly over those before."""
+    early = len(looks) - 1
+    if not early:
+        return (failure_probability,)
+    return (*[failure_probability / 2 / early] * early, failure_probability / 2)
+
+
 def make_schedule(
     num_estimation: int,
     *,
@@ -131,13 +151,8 @@ def make_schedule(
         raise InvalidArgument(f"radius_tolerance must be in (0, 1), got {radius_tolerance}; 0.05 is 5 %.")
     if num_estimation < 1:
         raise InvalidArgument(f"num_estimation must be >= 1, got {num_estimation}; the paper draws 10,000.")
-    looks = []
-    look = FIRST_LOOK
-    while look < num_estimation:
-        looks.append(look)
-        look *= GROWTH
     schedule = Schedule(
-        (*looks, num_estimation), failure_probability, sigma, float(mixing_weight), target_radius, radius_tolerance
+        look_schedule(num_estimation), failure_probability, sigma, float(mixing_weight), target_radius, radius_tolerance
     )
     if target_radius is not None:
         spent = schedule.spending[-1]

@@ -12,11 +12,19 @@ MixingWeightOption = Annotated[
 CertifierOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5 or theorem-3.5-paper; repeat for several."
+        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5, theorem-3.5-paper, cdf; repeatable."
     ),
 ]
 FailureProbabilityOption = Annotated[
-    float, typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong.")
+    float | None,
+    typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong; 0.001 by default."),
+]
+CertifiedVotesOption = Annotated[
+    str | None,
+    typer.Option("--certify-votes", help="hard or soft, where a run holds both; by default what it was drawn for."),
+]
+BoundOption = Annotated[
+    str, typer.Option("--bound", help="Of soft means: betting, bernstein or hoeffding; chosen before looking.")
 ]
 RuleOption = Annotated[
     str, typer.Option("--rule", help="pair (bounds both classes) or cohen (p_B = 1 - p_A, as in 2019).")
