@@ -6,7 +6,6 @@ last, whatever the numbers of draws; every draw's noise depends on its address a
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,6 +77,7 @@ class _Segment:
     first_draw: int
     begin: int
     end: int
+    until: int
 
 
 @dataclass
@@ -126,19 +126,24 @@ class DrawLoop:
         self._stage = torch.full((self.batch,), ESTIMATION, dtype=torch.int64, device=self.device)
 
     @torch.inference_mode()
-    def records(self, positions: list[int], partial: dict[int, PartialRecord]) -> Iterator[InputRecord]:
+    def records(self, positions: Iterator[int], partial: dict[int, PartialRecord]) -> Iterator[InputRecord]:
         """One record per input at these positions, roughly in order.
 
         Args:
-            positions: in the data set.
+            positions: in the data set; the next one is taken when there is room for it.
             partial: draws of some of them that were stored before, by index.
         """
-        queue = deque(positions)
-        while queue or self._open:
+        while True:
             started = time.perf_counter()
-            segments = self._plan(queue, partial)
-            if segments:
-                self._pass(segments)
+            segments = self._plan(positions, partial)
+            if not segments and not self._open:
+                break
+            try:
+                logits = self._forward(segments)
+            except torch.cuda.OutOfMemoryError:
+                self._shrink(segments)
+                continue
+            self._count(logits, segments)
             self._share_seconds(segments, time.perf_counter() - started)
             self._advance(segments)
             if self._finished and (self.device.type == "cpu" or len(self._finished) >= _HARVEST or not self._open):
@@ -146,19 +151,20 @@ class DrawLoop:
             if self.between_passes is not None:
                 self.between_passes(self.partials)
 
-    def _plan(self, queue: deque[int], partial: dict[int, PartialRecord]) -> list[_Segment]:
+    def _plan(self, positions: Iterator[int], partial: dict[int, PartialRecord]) -> list[_Segment]:
         """Fill one pass; opens inputs as long as there is room."""
         segments: list[_Segment] = []
         begin, place = 0, 0
         while begin < self.batch:
             if place == len(self._open):
-                if not queue or not self._free:
+                position = next(positions, None) if self._free else None
+                if position is None:
                     break
-                self._begin(queue.popleft(), partial)
+                self._begin(position, partial)
             owner = self._open[place]
             while owner.wanted and begin < self.batch:
                 rows = min(owner.wanted, self.batch - begin)
-                segments.append(_Segment(owner, owner.stage, owner.next_draw, begin, begin + rows))
+                segments.append(_Segment(owner, owner.stage, owner.next_draw, begin, begin + rows, owner.until))
                 owner.next_draw += rows
                 begin += rows
                 if owner.stage == SELECTION and not owner.wanted and not self.soft:
@@ -168,8 +174,9 @@ class DrawLoop:
 
     def _begin(self, position: int, partial: dict[int, PartialRecord]) -> None:
         clean, label = self.dataset[position]
-        clean = clean.to(self.device, torch.float32)
         index = int(self.dataset.indices[position])
+        self.noise.accept(clean, index)
+        clean = clean.to(self.device, torch.float32)
         owner = _Open(self._free.pop(), index, label, clean.reshape(-1), self._accurate_probabilities(clean))
         owner.until = self.num[SELECTION]
         self._counter.clear(owner.slot)
@@ -181,8 +188,8 @@ class DrawLoop:
         owner.stage, owner.next_draw = ESTIMATION, 0
         owner.until = self.schedule.looks[0] if self.schedule else self.num[ESTIMATION]
 
-    def _pass(self, segments: list[_Segment]) -> None:
-        """Noise, forward, count. On a GPU the host does not wait for any of it."""
+    def _forward(self, segments: list[_Segment]) -> torch.Tensor:
+        """Noise and forward pass. On a GPU the host does not wait for any of it."""
         self._slot[segments[-1].end :] = self._spare
         for part in segments:
             rows = self._buffer[part.begin : part.end]
@@ -190,12 +197,31 @@ class DrawLoop:
             self.noise.add_to(rows, part.owner.clean, index=part.owner.index, purpose=purpose, start=part.first_draw)
             self._slot[part.begin : part.end] = part.owner.slot
             self._stage[part.begin : part.end] = part.stage
-        logits = self.robust(self._buffer.view(self.batch, *self.dataset.input_shape))
+        logits: torch.Tensor = self.robust(self._buffer.view(self.batch, *self.dataset.input_shape))
+        return logits
+
+    def _count(self, logits: torch.Tensor, segments: list[_Segment]) -> None:
         probabilities = self._counter.count(logits, self._slot, self._stage)
         if self.soft:
             for part in segments:
                 if part.stage == SELECTION:
                     self._counter.keep(probabilities[part.begin : part.end], part.owner.slot, part.first_draw)
+
+    def _shrink(self, segments: list[_Segment]) -> None:
+        """Half the rows per pass, after a pass that did not fit into memory; its draws are planned again."""
+        if self.batch == 1:
+            raise SamplingError(
+                "the model must fit into the GPU's memory with one input, and does not; use a smaller model or another "
+                "--device."
+            ) from None
+        for part in reversed(segments):
+            part.owner.stage, part.owner.next_draw = part.stage, part.first_draw
+            part.owner.until = part.until
+        if self.noise.audit is not None:
+            self.noise.audit.forget_repeats()
+        self.batch = self.batch // 2
+        torch.cuda.empty_cache()
+        self._allocate()
 
     def _share_seconds(self, segments: list[_Segment], seconds: float) -> None:
         for part in segments:

@@ -185,7 +185,7 @@ class SmoothedMixture:
                 model.eval().to(device)
         made = make_noise(noise, seed=seed, sigma=self.sigma, size=size, device=device)
         loop = DrawLoop(self.robust, self.accurate, data, dict(draws), made, device, self.batch_size, rule)
-        records = sorted(loop.records(list(range(len(data))), {}), key=lambda record: record.index)
+        records = sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index)
         counts = [
             np.stack(
                 [

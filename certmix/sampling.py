@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 import certmix
+from certmix.batch_size import calibrate_batch_size
 from certmix.datasets import Dataset
+from certmix.distributed import Team
 from certmix.drawing import DrawLoop
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
@@ -29,6 +31,8 @@ from certmix.statistics_store import (
     Statistics,
     from_records,
     read_manifest,
+    read_statistics,
+    refuse_disagreement,
 )
 
 Progress = Callable[[int, int], None]  # (inputs done, inputs in all)
@@ -44,7 +48,7 @@ def sample(
     accurate: torch.nn.Module | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
-    batch_size: int = 1000,
+    batch_size: int | None = None,
     exact_batch: bool = False,
     device: str | torch.device = "auto",
     noise: Literal["auto", "integer", "float"] = "auto",
@@ -55,6 +59,8 @@ def sample(
     model_spec: str | None = None,
     accurate_spec: str | None = None,
     flush_seconds: float = 10.0,
+    shard: tuple[int, int] = (0, 1),
+    team: Team | None = None,
 ) -> Statistics:
     """Votes of `robust` under N(0, sigma^2) noise on every input. Source: Cohen et al. 2019, CERTIFY's two samplings.
 
@@ -70,7 +76,8 @@ def sample(
         accurate: g, whose softmax at the clean input is recorded once per input; certificates never depend on it.
         seed: in [0, 2**128); None takes fresh operating-system entropy (or the stored run's seed), and records it.
         out: run folder to write and resume; None keeps the statistics in memory.
-        batch_size: draws per forward pass; the last pass is padded, so that every pass has one shape.
+        batch_size: draws per forward pass; the last pass is padded, so that every pass has one shape. None takes the
+            stored run's, or the fastest of a short calibration that is remembered on this machine.
         exact_batch: keep that shape even where the whole run has fewer draws (to replay a part of a run).
         device: where the models run; "auto" takes a GPU where there is one.
         noise: "integer" is the exactly rounded Gaussian on the data set's grid; "float" is float32 noise, whose
@@ -83,27 +90,29 @@ def sample(
         progress: called with (inputs done, inputs in all).
         model_spec, accurate_spec: recorded in the manifest beside the models' sha256.
         flush_seconds: a killed process loses at most this much sampling.
-    Returns: Statistics in order of input index.
+        shard: (I, N): draw every N-th input from the I-th on; folders of one seed are merged by `read_statistics`.
+        team: processes that fill one run folder together, of `certmix.distributed.join_team`.
+    Returns: Statistics in order of input index: what this process drew, and on the leading one all that is stored.
     Raises:
         InvalidArgument: a value outside its range, named.
         SamplingError: outputs of the wrong shape or not finite, or different outputs for one input.
         NoiseError: the noise really used failed its audit.
         RunError: `out` is no run, in use, damaged, or from other settings.
     """
+    team = team or Team()
     _check_arguments(sigma, num_selection, num_estimation, batch_size, seed, on_invalid)
     _check_votes(votes, schedule, num_estimation, sigma)
+    _check_parts(shard, team, seed, out)
     device = choose_device(device)
-    _prepare(robust, device)
+    models = {"robust": robust, "accurate": accurate}
+    specs = {"robust": model_spec, "accurate": accurate_spec}
+    for model in models.values():
+        if model is not None:
+            model.eval().to(device)
     draws: dict[str, Any] = {
-        "model": {"spec": model_spec, "sha256": fingerprint(robust)},
-        "accurate": None,
-        "dataset": {
-            "spec": dataset.spec,
-            "fingerprint": dataset.fingerprint,
-            "subset": dict(dataset.subset),
-            "inputs": len(dataset),
-            "input_shape": list(dataset.input_shape),
-        },
+        "model": _describe_model(robust, specs["robust"]),
+        "accurate": None if accurate is None else _describe_model(accurate, specs["accurate"]),
+        "dataset": _describe_dataset(dataset),
         "num_classes": dataset.num_classes,
         "sigma": float(sigma),
         "num_selection": int(num_selection),
@@ -118,41 +127,114 @@ def sample(
     }
     if schedule is not None:
         draws["schedule"] = schedule.describe()
-    if accurate is not None:
-        _prepare(accurate, device)
-        draws["accurate"] = {"spec": accurate_spec, "sha256": fingerprint(accurate)}
-    draws["seed"] = hex(_choose_seed(seed, out))  # only after the models are fixed
-    # The shape of every pass is one and the same, whatever was drawn before: no more rows than the whole run needs.
-    batch = batch_size if exact_batch else min(batch_size, len(dataset) * (num_selection + num_estimation))
-    manifest = {"schema_version": SCHEMA_VERSION, "draws": draws, "environment": _environment(device, batch)}
-    size = math.prod(dataset.input_shape)
-    made_noise = make_noise(draws["noise"], seed=int(draws["seed"], 16), sigma=sigma, size=size, device=device)
-    loop = DrawLoop(robust, accurate, dataset, draws, made_noise, device, batch, schedule)
+
+    def first_manifest() -> dict[str, Any]:
+        fixed = {**draws, "seed": hex(_choose_seed(seed, out))}  # only after the models are fixed
+        rows = batch_size or _stored_batch_size(out) or _calibrated(robust, dataset, device, draws)
+        # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
+        rows = rows if exact_batch else min(rows, len(dataset) * (num_selection + num_estimation))
+        return {"schema_version": SCHEMA_VERSION, "draws": fixed, "environment": _environment(device, rows)}
+
+    manifest = team.share("manifest", first_manifest)
+    if not team.leads:
+        refuse_disagreement(manifest["draws"], {**draws, "seed": manifest["draws"]["seed"]}, Path(str(out)))
+    loop = _draw_loop(robust, accurate, dataset, manifest, device, schedule)
     resuming = out is not None and (Path(out) / MANIFEST).exists()
     if not resuming:  # a model that cannot be certified leaves no run behind
-        _probe({"robust": robust, "accurate": accurate}, dataset, batch, device)
+        _probe(models, dataset, loop.batch, device)
+    mine = list(range(len(dataset)))[shard[0] :: shard[1]]
     if out is None:
-        everything = list(range(len(dataset)))
-        return from_records(list(_report(loop.records(everything, {}), 0, len(dataset), progress)), manifest)
-    with RunWriter(out, manifest, flush_seconds=flush_seconds) as writer:
-        if resuming and len(writer.done) < len(dataset):
-            _probe({"robust": robust, "accurate": accurate}, dataset, batch, device)
-        _draw_into(writer, loop, dataset, progress)
-    return from_records(writer.records, writer.manifest)
+        return from_records(list(_report(loop.records(iter(mine), {}), 0, len(mine), progress)), manifest)
+    _draw_into(out, manifest, loop, mine, models, team, resuming, flush_seconds, progress)
+    return read_statistics(out)
 
 
-def _draw_into(writer: RunWriter, loop: DrawLoop, dataset: Dataset, progress: Progress | None) -> None:
-    """Draw what a run folder lacks, and store it as it comes."""
-    done = writer.done
-    missing = [position for position, index in enumerate(dataset.indices.tolist()) if index not in done]
-    loop.between_passes = writer.save_if_due
-    for record in _report(loop.records(missing, writer.read_partial()), len(done), len(dataset), progress):
-        writer.add(record)
-    writer.flush()
-    writer.drop_partial()
-    audit = loop.noise.audit
-    if audit is not None and audit.tests():
-        writer.record_audit(audit.summary())
+def _draw_into(
+    out: str | Path,
+    manifest: dict[str, Any],
+    loop: DrawLoop,
+    mine: list[int],
+    models: dict[str, torch.nn.Module | None],
+    team: Team,
+    resuming: bool,
+    flush_seconds: float,
+    progress: Progress | None,
+) -> None:
+    """Draw what a run folder lacks, together with the other ranks, and store it as it comes."""
+    indices = loop.dataset.indices.tolist()
+    patience = 10.0 if team.size > 1 else 0.0  # ranks of a launcher that was killed take a second to notice
+    with RunWriter(out, manifest, flush_seconds=flush_seconds, rank=team.rank, patience=patience) as writer:
+        missing = team.share("missing", lambda: [position for position in mine if indices[position] not in writer.done])
+        if resuming and missing:
+            _probe(models, loop.dataset, loop.batch, loop.device)
+        before = len(mine) - len(missing)
+
+        def tell(done: int) -> None:
+            if progress and team.leads:
+                progress(before + done, len(mine))
+
+        tell(0)
+        loop.between_passes = writer.save_if_due
+        for record in loop.records(team.claim(missing), writer.read_partial() if missing else {}):
+            writer.add(record)
+            tell(team.count_done(1))
+        writer.flush()
+        audit = loop.noise.audit
+        summary = audit.summary() if audit is not None and audit.tests() else None
+        if summary is not None and loop.batch != manifest["environment"]["batch_size"]:
+            summary["batch_size"] = loop.batch  # memory did not hold more
+        for made in team.finish(summary, tell):
+            writer.record_audit(made)
+        if team.leads:
+            writer.drop_partial()
+
+
+def _describe_model(model: torch.nn.Module, spec: str | None) -> dict[str, Any]:
+    return {"spec": spec, "sha256": fingerprint(model)}
+
+
+def _describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "spec": dataset.spec,
+        "fingerprint": dataset.fingerprint,
+        "subset": dict(dataset.subset),
+        "inputs": len(dataset),
+        "input_shape": list(dataset.input_shape),
+    }
+
+
+def _draw_loop(
+    robust: torch.nn.Module,
+    accurate: torch.nn.Module | None,
+    dataset: Dataset,
+    manifest: dict[str, Any],
+    device: torch.device,
+    schedule: Schedule | None,
+) -> DrawLoop:
+    draws = manifest["draws"]
+    made = make_noise(
+        draws["noise"],
+        seed=int(draws["seed"], 16),
+        sigma=draws["sigma"],
+        size=math.prod(dataset.input_shape),
+        device=device,
+    )
+    batch = manifest["environment"]["batch_size"]
+    return DrawLoop(robust, accurate, dataset, draws, made, device, batch, schedule)
+
+
+def _stored_batch_size(out: str | Path | None) -> int | None:
+    if out is None or not (Path(out) / MANIFEST).exists():
+        return None
+    return int(read_manifest(out)["environment"]["batch_size"])
+
+
+def _calibrated(robust: torch.nn.Module, dataset: Dataset, device: torch.device, draws: dict[str, Any]) -> int:
+    """The fastest batch size, or the default where the model does not take such inputs at all: the probe will say so."""
+    try:
+        return calibrate_batch_size(robust, dataset.input_shape, device, key=draws["model"]["sha256"])
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return 100
 
 
 @torch.inference_mode()
@@ -189,10 +271,6 @@ def _forward(model: torch.nn.Module, batch: torch.Tensor, name: str) -> torch.Te
     if not isinstance(outputs, torch.Tensor):
         raise SamplingError(f"the {name} model must return a tensor of logits, got {type(outputs).__name__}.")
     return outputs
-
-
-def _prepare(model: torch.nn.Module, device: torch.device) -> None:
-    model.eval().to(device)
 
 
 def _report(records: Iterator[InputRecord], done: int, total: int, progress: Progress | None) -> Iterator[InputRecord]:
@@ -260,8 +338,18 @@ def _check_votes(votes: str, schedule: Schedule | None, num_estimation: int, sig
         )
 
 
+def _check_parts(shard: tuple[int, int], team: Team, seed: int | None, out: str | Path | None) -> None:
+    number, total = shard
+    if not 0 <= number < total:
+        raise InvalidArgument(f"shard must be (I, N) with 0 <= I < N, got {shard}.")
+    if total > 1 and seed is None and (out is None or not (Path(out) / MANIFEST).exists()):
+        raise InvalidArgument("shard needs a seed that all parts share, got none; choose one, such as --seed 20250101.")
+    if team.size > 1 and (out is None or total > 1):
+        raise InvalidArgument("several processes need one run folder and no shards; give --out, leave out --shard.")
+
+
 def _check_arguments(
-    sigma: float, num_selection: int, num_estimation: int, batch_size: int, seed: int | None, on_invalid: str
+    sigma: float, num_selection: int, num_estimation: int, batch_size: int | None, seed: int | None, on_invalid: str
 ) -> None:
     if on_invalid not in ("error", "count"):
         raise InvalidArgument(f"on_invalid must be error or count, got {on_invalid!r}.")
@@ -270,7 +358,7 @@ def _check_arguments(
     for name, value in (
         ("num_selection", num_selection),
         ("num_estimation", num_estimation),
-        ("batch_size", batch_size),
+        ("batch_size", 1 if batch_size is None else batch_size),
     ):
         if value < 1:
             raise InvalidArgument(f"{name} must be >= 1, got {value}; the paper draws 100 and 10,000.")

@@ -32,7 +32,7 @@ from certmix.shards import (
 from certmix.soft_votes import SoftVotes, unpack
 
 SCHEMA_VERSION = 1
-MANIFEST, SHARDS, PARTIAL = "manifest.json", "shards", "partial.parquet"
+MANIFEST, SHARDS, PARTIAL = "manifest.json", "shards", "partial-{}.parquet"
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,32 @@ class RunWriter:
         folder: the run folder; created when absent.
         manifest: what this process would draw; must agree with the folder's manifest in everything under "draws".
         flush_seconds: at most this much sampling is held in memory.
+        rank: of several processes that write the run together. Rank 0 opens it and must come first; the others do not
+            read what is stored, and only add shards.
+        patience: seconds to wait for another writer to end.
     Raises: RunError: the folder is no run, in use, damaged, or from other settings (both values are named).
     """
 
-    def __init__(self, folder: str | Path, manifest: Mapping[str, Any], *, flush_seconds: float = 10.0) -> None:
-        self.folder, self.manifest = Path(folder), manifest
+    def __init__(
+        self,
+        folder: str | Path,
+        manifest: Mapping[str, Any],
+        *,
+        flush_seconds: float = 10.0,
+        rank: int = 0,
+        patience: float = 0.0,
+    ) -> None:
+        self.folder, self.manifest, self.rank = Path(folder), manifest, rank
         self._flush_seconds = flush_seconds
         self._pending: list[InputRecord] = []
         self._last_flush = time.monotonic()
+        self._lock: TextIO | None = None
+        self.records: list[InputRecord] = []
+        if rank:
+            return
         with _writing(self.folder):
             (self.folder / SHARDS).mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder)
+            self._lock = _lock(self.folder, patience)
             try:
                 self._open_manifest()
                 self.records = _read_shards(self.folder, self.manifest)
@@ -173,7 +188,7 @@ class RunWriter:
         if not self._pending:
             return
         first, last = self._pending[0].index, self._pending[-1].index
-        stamp = f"{time.time_ns():x}-{os.getpid():x}"
+        stamp = f"{time.time_ns():x}-{os.getpid():x}-{self.rank}"
         with _writing(self.folder):
             sink = pa.BufferOutputStream()
             pq.write_table(
@@ -198,21 +213,26 @@ class RunWriter:
         table = partials_to_table(states, str(self.manifest["draws"]["seed"]))
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         with _writing(self.folder):
-            _write_atomically(self.folder / PARTIAL, sink.getvalue().to_pybytes())
+            _write_atomically(self.folder / PARTIAL.format(self.rank), sink.getvalue().to_pybytes())
 
     def read_partial(self) -> dict[int, PartialRecord]:
-        """Draws of unfinished inputs, by index. A damaged or foreign file is as good as none: its draws are made anew."""
-        try:
-            table = pq.read_table(self.folder / PARTIAL, page_checksum_verification=True)
-            if (table.schema.metadata or {}).get(b"certmix_seed") != str(self.manifest["draws"]["seed"]).encode():
-                return {}
-            return {state.index: state for state in partials_from_table(table) if state.index not in self.done}
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-            return {}
+        """Draws of unfinished inputs by any rank, by index. A damaged or foreign file is as good as none."""
+        found: dict[int, PartialRecord] = {}
+        for path in self.folder.glob(PARTIAL.format("*")):
+            try:
+                table = pq.read_table(path, page_checksum_verification=True)
+                if (table.schema.metadata or {}).get(b"certmix_seed") == str(self.manifest["draws"]["seed"]).encode():
+                    for state in partials_from_table(table):
+                        if state.index not in found or found[state.index].draws < state.draws:
+                            found[state.index] = state
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+                continue
+        return found
 
     def drop_partial(self) -> None:
         """Nothing is under way any more."""
-        (self.folder / PARTIAL).unlink(missing_ok=True)
+        for path in self.folder.glob(PARTIAL.format("*")):
+            path.unlink(missing_ok=True)
 
     def record_audit(self, summary: Mapping[str, object]) -> None:
         """Append a summary of the noise audit to the manifest."""
@@ -232,7 +252,8 @@ class RunWriter:
             if not isinstance(error, NoiseError):
                 self.flush()
         finally:
-            self._lock.close()
+            if self._lock is not None:
+                self._lock.close()
 
 
 def read_statistics(*run_folders: str | Path) -> Statistics:
@@ -321,14 +342,21 @@ def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRe
     return list(by_index.values())
 
 
-def _lock(folder: Path) -> TextIO:
+def _lock(folder: Path, patience: float) -> TextIO:
     handle = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise RunError(f"{folder} is being written by another process; wait for it or choose another --out.") from None
-    return handle
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < until:
+                time.sleep(0.1)
+                continue
+            handle.close()
+            raise RunError(
+                f"{folder} is being written by another process; wait for it or choose another --out."
+            ) from None
+        return handle
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """One torch thread, seeded property tests, and the public logs where they are present."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="certmix-tests-")  # calibrations are not the user's
 settings.register_profile("certmix", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("certmix")
 

@@ -61,7 +61,13 @@ def certify_command(
     num_estimation: Annotated[
         int, typer.Option("--num-estimation", "--N", help="Fresh draws that bound its probability, per input.")
     ] = 10_000,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", help="Most draws per forward pass.")] = 1000,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch", help="Draws per forward pass; calibrated by default.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Draw every N-th input from the I-th on, for job arrays."),
+    ] = None,
     skip: SkipOption = 1,
     max_inputs: MaxOption = None,
     split: SplitOption = None,
@@ -106,12 +112,14 @@ def certify_command(
     With a model, draws what is missing in --out and certifies it:
       certmix certify --robust h.safetensors --accurate g.safetensors --dataset digits \\
         --sigma 0.5 --out runs/half --mixing-weight 0.79 --mixing-weight 1 --max 300
+    The same under torchrun fills one run from many processes: torchrun --nproc-per-node 8 -m certmix certify ...
     With run folders, certifies their draws again, without any model:
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
     """
     from certmix.certification import DEFAULT_FAILURE_PROBABILITY, maximum_radius
     from certmix.certifiers import check_certifier, required_margin
     from certmix.cli.report import check_radii, report_runs
+    from certmix.distributed import join_team, local_device, parse_shard
     from certmix.errors import InvalidArgument
 
     weights = mixing_weight or [1.0]
@@ -136,6 +144,8 @@ def certify_command(
         schedule = None
         if stop_at_radius is not None or radius_tolerance is not None:
             schedule = _schedule(weights, num_estimation, sigma, err, stop_at_radius, radius_tolerance)
+        team = join_team()
+        quiet = quiet or not team.leads
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
@@ -154,8 +164,12 @@ def certify_command(
             on_invalid=on_invalid,
             votes=votes,
             schedule=schedule,
-            device=device,
+            shard=(0, 1) if shard is None else parse_shard(shard),
+            device=local_device(device),
+            team=team,
         )
+        if not team.leads:  # rank 0 reports
+            return
         folders = [out]
     elif not folders:
         raise InvalidArgument("certify needs run folders, or --robust, --dataset, --sigma and --out; see --help.")

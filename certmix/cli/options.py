@@ -30,7 +30,10 @@ RuleOption = Annotated[
     str, typer.Option("--rule", help="pair (bounds both classes) or cohen (p_B = 1 - p_A, as in 2019).")
 ]
 SkipOption = Annotated[int, typer.Option("--skip", help="Take every so-manieth input.")]
-MaxOption = Annotated[int | None, typer.Option("--max", help="Take at most so many inputs.")]
+MaxOption = Annotated[
+    int | None,
+    typer.Option("--max", "--max-inputs", help="Take at most so many inputs (under torchrun, use the long name)."),
+]
 SplitOption = Annotated[str | None, typer.Option("--split", help="train or test, where the data set has both.")]
 IndicesOption = Annotated[
     str | None, typer.Option("--indices", metavar="I,J,...", help="Take just these positions of the split.")
