@@ -116,7 +116,8 @@ def certify_command(
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
-            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices},
+            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices}
+            | {"trust_model": trust_model},
             robust=robust,
             accurate=accurate,
             model_options={"trust_model": trust_model, **key_values(model)},
