@@ -1,7 +1,8 @@
 """`py:FILE.py:factory`, `torchvision:NAME` and `hf:NAME`: data sets of others, through `MappedDataset`."""
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from certmix.datasets.base import Dataset
 from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.mapped import MappedDataset
 from certmix.errors import InvalidArgument
+from certmix.extras import import_extra, in_one_line
 from certmix.python_source import call_factory, factory_of_file, need_trust
 
 _IMAGE_COLUMNS = ("image", "img", "pixel_values", "inputs")
@@ -70,7 +72,7 @@ def load_torchvision(reference: str, split: str | None = None, *, spec: str, **s
         if split not in (None, "train", "test"):
             raise InvalidArgument(f"split of torchvision:{reference} must be train or test, got {split!r}.")
         settings["train"] = split == "train"
-    made = _foreign(lambda: call_factory(kind, settings, spec), spec)
+    made: Any = in_one_line(lambda: call_factory(kind, settings, spec), spec)
     subset = {"split": split} if split else {}
     return MappedDataset(made, spec=spec, num_classes=_classes_of(made), image=image, subset=subset)
 
@@ -95,7 +97,7 @@ def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **
             f"options of {spec!r} must be among image, label, config, {', '.join(_IMAGE_OPTIONS)}, got {min(settings)!r}."
         )
     wanted = split or "test"
-    made = _foreign(lambda: _read_hugging_face(library, reference, wanted, columns["config"]), spec)
+    made = in_one_line(lambda: _read_hugging_face(library, reference, wanted, columns["config"]), spec)
     picture = _column(made.column_names, columns["image"], _IMAGE_COLUMNS, spec)
     label = _column(made.column_names, columns["label"], _LABEL_COLUMNS, spec)
     classes = getattr(made.features[label], "num_classes", None)
@@ -110,34 +112,27 @@ def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **
     )
 
 
-def import_extra(module: str, extra: str) -> Any:
-    """An optional library. Raises InvalidArgument that names the extra which installs it."""
-    try:
-        return importlib.import_module(module)
-    except (ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidArgument(
-            f"{module.partition('.')[0]} must be importable, got: {reason}; install it with pip install 'certmix[{extra}]'."
-        ) from None
-
-
 def _read_hugging_face(library: Any, reference: str, split: str, config: str | None) -> Any:
     if (Path(reference) / "dataset_dict.json").is_file() or (Path(reference) / "state.json").is_file():
         made = library.load_from_disk(reference)
         return made[split] if hasattr(made, "keys") else made
     name, _, revision = reference.partition("@")
-    local = library.DownloadConfig(local_files_only=True)
-    return library.load_dataset(name, config, split=split, revision=revision or None, download_config=local)
+    with _offline():
+        return library.load_dataset(name, config, split=split, revision=revision or None)
 
 
-def _foreign(make: Callable[[], Any], spec: str) -> Any:
-    """What a foreign library makes; whatever it raises becomes one line."""
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the libraries of Hugging Face from asking their server, as HF_HUB_OFFLINE=1 set before import would."""
+    places = [importlib.import_module(name) for name in ("datasets.config", "huggingface_hub.constants")]
+    before: list[Any] = [vars(place)["HF_HUB_OFFLINE"] for place in places]
     try:
-        return make()
-    except InvalidArgument:
-        raise
-    except Exception as error:
-        raise InvalidArgument(f"{spec} cannot be loaded: {type(error).__name__}: {str(error)[:300]}") from error
+        for place in places:
+            vars(place)["HF_HUB_OFFLINE"] = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            vars(place)["HF_HUB_OFFLINE"] = value
 
 
 def _image_options(settings: dict[str, Any]) -> dict[str, Any]:
