@@ -160,9 +160,11 @@ def _sample(
 ) -> None:
     import certmix
     from certmix.cli.progress import progress_bar
+    from certmix.models.denoised import check_denoiser_sigma
 
     data = certmix.load_dataset(dataset.pop("spec"), **dataset)
     h = certmix.load_model(robust, **model_options)
+    check_denoiser_sigma(h, how["sigma"])
     g = certmix.load_model(accurate, **model_options) if accurate else None
     with progress_bar(f"sampling at sigma {how['sigma']:g}", quiet=quiet) as progress:
         certmix.sample(h, data, accurate=g, model_spec=robust, accurate_spec=accurate, progress=progress, **how)

@@ -13,6 +13,7 @@ from certmix.models import normalisation
 from certmix.models.architectures import ARCHITECTURES
 from certmix.models.checkpoints import CHECKPOINT_SUFFIXES, fit_state, read_state
 from certmix.models.cohen import load_cohen
+from certmix.models.denoiser_options import denoiser_of
 from certmix.models.mixture import MixedClassifier
 from certmix.models.normalisation import Loaded
 from certmix.python_source import Factory, call_factory, factory_of_file, factory_of_package, need_trust
@@ -29,7 +30,9 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
     Specs: `FILE.safetensors` or `FILE.pt` with `,arch=NAME|pkg.module:factory` (a file that certmix wrote names its
     architecture itself), `cohen:FILE.pth.tar`, `timm:NAME`, `torchvision:NAME`, `hf:NAME[@REVISION]`, `pt2:FILE`, and
     `py:FILE.py:factory`. Normalisation: `,mean=M/M/M,std=S/S/S` or `,normalize=cifar10|imagenet|none`, which weights that
-    do not say it themselves need. Other key=value options go to the factory.
+    do not say it themselves need. Denoised smoothing: `,denoiser=SPEC` for an image-to-image module, or
+    `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`; see `certmix.models.denoiser_options`. Other key=value
+    options go to the factory.
 
     Args:
         spec: see above.
@@ -42,8 +45,11 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
     settings = {**found, **options}
     how = {key: settings.pop(key) for key in normalisation.OPTIONS if key in settings}
     normalisation.chosen(how, spec)
+    make_denoiser = denoiser_of(
+        settings, spec, lambda part, its: _load(*_parse(part)[:2], its, part, trust_model).model
+    )
     loaded = _load(source, reference, settings, spec, trust_model)
-    return normalisation.normalised(loaded, how, spec).eval()
+    return make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
 
 
 def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
@@ -59,7 +65,10 @@ def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
 def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trust_model: bool) -> Loaded:
     if source == "py":
         need_trust(spec, trust_model)
-        return Loaded(_build(factory_of_file(reference, spec), settings, spec), "inside")
+        model = _build(factory_of_file(reference, spec), settings, spec)
+        content = Path(reference.rpartition(":")[0]).read_bytes()
+        vars(model)["certmix_source"] = hashlib.sha256(content).hexdigest()  # for `fingerprint`
+        return Loaded(model, "inside")
     if source == "cohen":
         refuse_unknown(settings, normalisation.OPTIONS, spec)
         return load_cohen(reference)
@@ -83,9 +92,11 @@ def make_architecture(name: str, **settings: Any) -> torch.nn.Module:
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Hex sha256 of what a model's repr shows, and of the names, types, shapes and bytes of its state."""
+    """Hex sha256 of what a model's repr shows, the names, types, shapes and bytes of its state, and its `py:` file."""
     shown = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ from process to process
     digest = hashlib.sha256(f"{type(model).__qualname__}\n{shown}".encode())
+    for part in model.modules():
+        digest.update(vars(part).get("certmix_source", "").encode())
     for name, tensor in sorted(model.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
