@@ -43,6 +43,10 @@ def certify_command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Run folder to write; the same command again resumes.")
     ] = None,
+    counts: Annotated[
+        str | None,
+        typer.Option("--counts", metavar="FILE[,selection=FILE]", help="Text table of votes made elsewhere."),
+    ] = None,
     accurate: Annotated[
         str | None, typer.Option("--accurate", metavar="SPEC", help="Accurate model g; its predictions are recorded.")
     ] = None,
@@ -89,6 +93,8 @@ def certify_command(
         --sigma 0.5 --out runs/half --mixing-weight 0.79 --mixing-weight 1 --max 300
     With run folders, certifies their draws again, without any model:
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
+    With a table of votes (per line: a count per class, then the label), certifies those:
+      certmix certify --counts counts.txt --sigma 0.5
     """
     from certmix.certification import maximum_radius
     from certmix.certifiers import get_certifier, required_margin
@@ -102,6 +108,27 @@ def certify_command(
         get_certifier(name)
     wanted_radii = check_radii(radii)
     folders = [Path(run) for run in runs or []]
+    if counts is not None:
+        from certmix.cli.counts import report_counts
+
+        if folders or robust or dataset or accurate or real_valued:
+            raise InvalidArgument(
+                "--counts is certified by itself; leave out run folders, models, data and --real-valued."
+            )
+        report_counts(
+            counts,
+            sigma=sigma,
+            out=out,
+            weights=weights,
+            certifiers=certifiers,
+            failure_probability=failure_probability,
+            rule=rule,
+            radii=wanted_radii,
+            table_format=table_format,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     sampling = {"--robust": robust, "--dataset": dataset, "--sigma": sigma, "--out": out}
     if any(value is not None for value in sampling.values()):
         missing = [name for name, value in sampling.items() if value is None]
