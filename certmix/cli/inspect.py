@@ -29,6 +29,10 @@ def inspect_command(
     ] = None,
     dataset: DatasetOption = None,
     count: Annotated[int, typer.Option("--inputs", metavar="N", help="Inputs of the clean accuracy.")] = 100,
+    read_all: Annotated[
+        bool,
+        typer.Option("--read-all", help="Read every input of the data set: names broken files, prints its sha256."),
+    ] = False,
     split: SplitOption = None,
     skip: SkipOption = 1,
     max_inputs: MaxOption = None,
@@ -71,7 +75,7 @@ def inspect_command(
     if dataset is not None:
         part: dict[str, Any] = {"split": split, "skip": skip, "max": max_inputs, "indices": indices}
         data = certmix.load_dataset(dataset, trust_model=trust_model, **part)
-        found["dataset"] = describe_dataset(data)
+        found["dataset"] = describe_dataset(data) | ({"fingerprint": data.fingerprint} if read_all else {})
     if target is not None and "run" not in found:
         loaded = certmix.load_model(target, trust_model=trust_model, **key_values(model))
         found["model"] = {"spec": target, **describe_model(loaded)}

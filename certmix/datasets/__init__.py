@@ -1,5 +1,6 @@
 """Data sets by spec: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,7 @@ def load_dataset(
 
 def _load_whole(spec: str, split: str | None, trust_model: bool) -> Dataset:
     source, reference, options = parse_spec(spec, SOURCES, "data set")
+    reference = os.path.expanduser(reference)  # a shell leaves the ~ of cifar10:~/data alone
     if source == "digits":
         return load_digits(split, **_read(options, spec))
     if source == "npz":

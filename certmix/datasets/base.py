@@ -20,7 +20,7 @@ class Dataset(Protocol):
         input_shape: shape of one input, e.g. (1, 8, 8).
         num_classes: number of classes.
         grid_levels: G where every input value is a multiple of 1/G (255 for 8-bit images, 16 for digits); else None.
-        fingerprint: hex sha256 of the content of this subset (indices, labels, inputs).
+        fingerprint: hex sha256 of the content of this subset (indices, labels, inputs; see `input_bytes`).
         subset: how it was chosen, e.g. {"split": "test", "skip": 1, "max": 300}; recorded in every manifest.
     """
 
@@ -50,9 +50,12 @@ def input_bytes(dataset: Dataset, position: int) -> bytes:
     A data set of encoded images defines that method, so that a fingerprint need not decode them.
     """
     own = getattr(dataset, "input_bytes", None)
-    if own is not None:
-        return bytes(own(position))
-    return np.ascontiguousarray(dataset[position][0].numpy().astype("<f4")).tobytes()
+    return value_bytes(dataset[position][0]) if own is None else bytes(own(position))
+
+
+def value_bytes(values: torch.Tensor) -> bytes:
+    """The values of a tensor as little-endian float32."""
+    return np.ascontiguousarray(values.numpy().astype("<f4")).tobytes()
 
 
 def content_fingerprint(dataset: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,7 @@ def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **
         num_classes=classes,
         pair=lambda item: (item[picture], item[label]),
         image=image,
+        raw=_encoded(library, made, picture),
         subset={"split": wanted},
     )
 
@@ -119,6 +120,19 @@ def _read_hugging_face(library: Any, reference: str, split: str, config: str | N
     name, _, revision = reference.partition("@")
     with _offline():
         return library.load_dataset(name, config, split=split, revision=revision or None)
+
+
+def _encoded(library: Any, made: Any, column: str) -> Callable[[int], bytes] | None:
+    """The encoded images of a column, without decoding them; None where it holds none."""
+    if not isinstance(made.features[column], library.Image):
+        return None
+    undecoded = made.cast_column(column, library.Image(decode=False))
+
+    def read(position: int) -> bytes:
+        item = undecoded[position][column]
+        return bytes(item["bytes"]) if item["bytes"] is not None else Path(item["path"]).read_bytes()
+
+    return read
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from certmix.datasets.base import content_fingerprint
+from certmix.datasets.base import content_fingerprint, value_bytes
 from certmix.datasets.images import ImageReader
 from certmix.errors import InvalidArgument
 
@@ -36,6 +36,7 @@ class MappedDataset:
         num_classes: number of classes; the largest label + 1 where left out.
         pair: takes an item apart into (image, label); items are such pairs where left out.
         image: options of `ImageReader` for PIL images.
+        raw: the encoded bytes of an item by position, where they can be had without decoding it; for the fingerprint.
         subset: how the inputs were chosen.
     Raises: InvalidArgument: no items, labels that are no integers or out of range, or a first item of another kind.
     """
@@ -49,9 +50,10 @@ class MappedDataset:
         num_classes: int | None = None,
         pair: Callable[[Any], tuple[Any, Any]] | None = None,
         image: Mapping[str, Any] | None = None,
+        raw: Callable[[int], bytes] | None = None,
         subset: Mapping[str, object] | None = None,
     ) -> None:
-        self._source, self._pair, self.spec = source, pair or _as_pair, spec
+        self._source, self._pair, self._raw, self.spec = source, pair or _as_pair, raw, spec
         try:
             count = len(source)
         except TypeError:
@@ -81,8 +83,14 @@ class MappedDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex sha256 of the content; reads and decodes every input."""
+        """Hex sha256 of the content; reads every input, and decodes it where its encoded bytes are not at hand."""
         return content_fingerprint(self)
+
+    def input_bytes(self, position: int) -> bytes:
+        """The encoded bytes of an item and the reader's options; else its values."""
+        if self._raw is None:
+            return value_bytes(self[position][0])
+        return self._reader.describe().encode() + self._raw(position)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,13 @@ def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
     main = spec.partition(",")[0]
     before_colon = main.partition(":")[0]
     is_path = ":" not in main or "/" in before_colon or (before_colon not in SOURCES and Path(main).is_file())
+    sources: tuple[str, ...] = SOURCES
     for suffixes, source in (((".safetensors", *CHECKPOINT_SUFFIXES), "file"), ((".pt2",), "pt2")):
         if is_path and main.endswith(suffixes):
-            return parse_spec(f"{source}:{spec}", [source], "model")
-    return parse_spec(spec, SOURCES, "model")
+            spec, sources = f"{source}:{spec}", (source,)
+            break
+    source, reference, found = parse_spec(spec, sources, "model")
+    return source, os.path.expanduser(reference), found  # a shell leaves the ~ of cohen:~/models alone
 
 
 def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trust_model: bool) -> Loaded:

@@ -54,6 +54,12 @@ def test_a_data_set_and_its_subset(run, tmp_path):
     assert found["grid_levels"] == 255
     assert 0 <= found["first_input"]["range"][0] < found["first_input"]["range"][1] <= 1
     assert "input shape: 1, 8, 8" in run("inspect", "--dataset", spec).out
+    whole = json.loads(run("inspect", spec, "--read-all", "--json").out)["dataset"]
+    assert whole["fingerprint"] == certmix.load_dataset(spec).fingerprint
+    (tmp_path / "images" / "n01" / "0003.jpg").write_bytes(b"")
+    broken = run("inspect", spec, "--read-all")
+    assert (broken.code, broken.out) == (2, "")
+    assert "0003.jpg is not an image" in broken.err
 
 
 def test_a_run(run, trained, tmp_path):

@@ -1,6 +1,7 @@
 """What a researcher already has, as they type it: CIFAR-10 files and a published checkpoint, image folders, ResNets."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +38,21 @@ def test_a_published_resnet110_certifies_cifar10_as_it_is(run, cifar, tmp_path):
     assert draws["dataset"]["spec"] == cifar
     assert run("certify", tmp_path / "run", "--mixing-weight", 0.9, "--json").code == 0
     assert run("verify", tmp_path / "run", "--sample", 2, "--quiet").code == 0
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(run, cifar, tmp_path, monkeypatch):
+    write_cohen(tmp_path / "checkpoint.pth.tar")
+    text = (Path(__file__).parents[2] / "README.md").read_text().replace("\\\n", " ")
+    commands = [line.partition("#")[0].split()[1:] for line in text.splitlines() if line.startswith("certmix ")]
+    ours = [command for command in commands if {"cohen:checkpoint.pth.tar", "runs/cifar10"} & set(command)]
+    assert [command[0] for command in ours] == ["inspect", "certify", "export"]
+    ours.append(next(command for command in commands if "counts.txt,selection=selection.txt" in command))
+    monkeypatch.chdir(tmp_path)
+    quick = {"inspect": ["--inputs", 20], "certify": ["--N", 60, "--N0", 10, "--max", 3, "--quiet"], "export": []}
+    for command in ours:
+        result = run(*command, *(quick[command[0]] if "--counts" not in command else []))
+        assert result.code == 0, result.err
+    assert certmix.read_statistics(tmp_path / "runs" / "cifar10").indices.tolist() == [0, 20, 40]
 
 
 @pytest.mark.usefixtures("torchvision")
@@ -118,3 +134,29 @@ def test_what_cannot_be_certified_is_refused_in_one_line(run, model, cifar, tmp_
         assert message in result.err
         assert not (tmp_path / "run").exists()
     assert not marker.exists()
+
+
+def test_a_denoiser_before_an_off_the_shelf_classifier(run, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from tests.models.ideal import FragileClassifier, IdealNetwork, make_data, prototypes\n"
+        "from certmix.models.noise_schedule import cosine_schedule\n"
+        "def classifier():\n    return FragileClassifier(prototypes())\n"
+        "def network():\n    return IdealNetwork(prototypes(), cosine_schedule(4000).alpha_bar)\n"
+        "def data():\n    return make_data(prototypes(), 12)\n"
+    )
+    own = f"py:{tmp_path / 'own.py'}"
+    diffusion = f"diffusion={own}:network,schedule=cosine:4000"
+    found = {}
+    for name, extra in (("plain", ""), ("denoised", f",{diffusion},sigma=0.5")):
+        arguments = _arguments(f"{own}:classifier{extra}", f"{own}:data", tmp_path / name)
+        arguments[arguments.index(0.25)] = 0.5
+        arguments[arguments.index(16)] = 200
+        result = run(*arguments, "--trust-model", "--json", "--radii", "0.25")
+        assert result.code == 0, result.err
+        found[name] = json.loads(result.out)["certified_accuracy"][0]["certified_accuracy"][0]
+    assert found["denoised"] > found["plain"]
+    other = run(*_arguments(f"{own}:classifier,{diffusion},sigma=0.5", f"{own}:data", tmp_path / "x"), "--trust-model")
+    assert (other.code, other.err.count("\n")) == (2, 1)
+    assert "sigma of the denoiser must be that of the draws, got 0.5 and 0.25" in other.err
+    shown = run("inspect", f"{own}:classifier,{diffusion},sigma=0.5", "--trust-model").out
+    assert "denoiser: sigma=0.5, step=" in shown

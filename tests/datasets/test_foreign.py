@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from certmix.datasets import load_dataset
+from certmix.datasets.images import ImageReader
 from certmix.datasets.mapped import MappedDataset
 from certmix.errors import InvalidArgument
 from tests.datasets.files import write_folder
@@ -149,7 +150,7 @@ def test_torchvision_data_sets(tmp_path):
         load_dataset(f"torchvision:CIFAR10,root={tmp_path}")
 
 
-def test_hugging_face_data_sets(tmp_path):
+def test_hugging_face_data_sets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     images = [Image.new("L", (5, 4), 3 * i) for i in range(6)]
     features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(num_classes=4)})
@@ -159,6 +160,10 @@ def test_hugging_face_data_sets(tmp_path):
     assert (data.input_shape, data.num_classes, data.grid_levels, len(data)) == ((1, 4, 5), 4, 255, 6)
     assert data.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert data[5][0].unique().tolist() == pytest.approx([15 / 255])
+    before = data.fingerprint
+    monkeypatch.setattr(ImageReader, "convert", None)  # what a fingerprint must not need
+    again = MappedDataset.fingerprint.func(data)
+    assert again == before
     for options, message in [
         (",label=y", "must have a column y, got img, label"),
         (",size=3", "must be among image, label, config, mode"),

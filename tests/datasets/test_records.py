@@ -80,6 +80,12 @@ def test_a_fingerprint_covers_the_images_of_the_subset(tmp_path):
     assert after[1] == before[1]
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_cifar10(tmp_path / "data", count=3)
+    assert len(load_dataset("cifar10:~/data")) == 3
+
+
 def _refused(spec, message, **options):
     with pytest.raises(InvalidArgument, match=message) as caught:
         load_dataset(spec, **options)
