@@ -253,7 +253,8 @@ class DrawLoop:
         """Records of the finished inputs; the only place where the host waits for the device."""
         self.noise.check()
         slots = torch.tensor([owner.slot for owner in self._finished], device=self.device)
-        hard = self._counter.hard[slots].cpu().numpy()
+        # Copies: records that share torch's memory keep much more of it.
+        hard = np.array(self._counter.hard[slots].cpu().numpy())
         soft = self._soft_rows(slots) if self.soft else [None] * len(hard)
         for owner, counts, row in zip(self._finished, hard, soft, strict=True):
             self._free.append(owner.slot)
@@ -263,7 +264,7 @@ class DrawLoop:
     def _soft_rows(self, slots: torch.Tensor) -> list[SoftRow]:
         top, rivals = self._counter.top[slots].cpu().numpy(), self._counter.rivals[slots].cpu().numpy()
         bins = torch.stack([self._counter.bin_counts[slots], self._counter.bin_sums[slots]], dim=-1)
-        packed = bins.reshape(len(slots), -1).cpu().numpy()
+        packed = np.array(bins.reshape(len(slots), -1).cpu().numpy())
         return [(int(t), r, p) for t, r, p in zip(top, rivals, packed, strict=True)]
 
     def _record(self, owner: _Open, counts: NDArray[np.int64], soft: SoftRow | None) -> InputRecord:

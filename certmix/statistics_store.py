@@ -143,7 +143,7 @@ class RunWriter:
         self._pending: list[InputRecord] = []
         self._last_flush = time.monotonic()
         self._lock: TextIO | None = None
-        self.records: list[InputRecord] = []
+        self.done: set[int] = set()  # indices of the inputs that need no more draws
         if rank:
             return
         with _writing(self.folder):
@@ -151,7 +151,7 @@ class RunWriter:
             self._lock = _lock(self.folder, patience)
             try:
                 self._open_manifest()
-                self.records = _read_shards(self.folder, self.manifest)
+                self.done = {record.index for record in _read_shards(self.folder, self.manifest)}
                 for leftover in (self.folder / SHARDS).glob(".writing-*"):
                     leftover.unlink()
             except BaseException:
@@ -170,14 +170,9 @@ class RunWriter:
         else:
             self._write_manifest()
 
-    @property
-    def done(self) -> set[int]:
-        """Indices of the inputs that need no more draws."""
-        return {record.index for record in self.records}
-
     def add(self, record: InputRecord) -> None:
         """Take one input's record; writes a shard when enough time has passed."""
-        self.records.append(record)
+        self.done.add(record.index)
         self._pending.append(record)
         if time.monotonic() - self._last_flush >= self._flush_seconds:
             self.flush()

@@ -1,8 +1,11 @@
 """One torch thread, seeded property tests, and the public logs where they are present."""
 
+import importlib.util
 import os
+import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -21,3 +24,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("published certification logs are absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision; tests that need it skip where it is absent.
+
+    Its Python parts import beside a torch that its binary was not built for, once two operators have a schema.
+    """
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is absent")
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _KEPT.append(library)
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")
+
+
+_KEPT: list[torch.library.Library] = []  # schemas live as long as their library

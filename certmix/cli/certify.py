@@ -48,6 +48,10 @@ def certify_command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Run folder to write; the same command again resumes.")
     ] = None,
+    counts: Annotated[
+        str | None,
+        typer.Option("--counts", metavar="FILE[,selection=FILE]", help="Text table of votes made elsewhere."),
+    ] = None,
     accurate: Annotated[
         str | None, typer.Option("--accurate", metavar="SPEC", help="Accurate model g; its predictions are recorded.")
     ] = None,
@@ -115,6 +119,8 @@ def certify_command(
     The same under torchrun fills one run from many processes: torchrun --nproc-per-node 8 -m certmix certify ...
     With run folders, certifies their draws again, without any model:
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
+    With a table of votes (per line: a count per class, then the label), certifies those:
+      certmix certify --counts counts.txt --sigma 0.5
     """
     from certmix.certification import DEFAULT_FAILURE_PROBABILITY, maximum_radius
     from certmix.certifiers import check_certifier, required_margin
@@ -129,6 +135,27 @@ def certify_command(
         check_certifier(name)
     wanted_radii = check_radii(radii)
     folders = [Path(run) for run in runs or []]
+    if counts is not None:
+        from certmix.cli.counts import report_counts
+
+        if folders or robust or dataset or accurate or real_valued:
+            raise InvalidArgument(
+                "--counts is certified by itself; leave out run folders, models, data and --real-valued."
+            )
+        report_counts(
+            counts,
+            sigma=sigma,
+            out=out,
+            weights=weights,
+            certifiers=certifiers,
+            failure_probability=(DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability),
+            rule=rule,
+            radii=wanted_radii,
+            table_format=table_format,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     sampling = {"--robust": robust, "--dataset": dataset, "--sigma": sigma, "--out": out}
     if any(value is not None for value in sampling.values()):
         missing = [name for name, value in sampling.items() if value is None]
@@ -149,7 +176,8 @@ def certify_command(
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
-            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices},
+            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices}
+            | {"trust_model": trust_model},
             robust=robust,
             accurate=accurate,
             model_options={"trust_model": trust_model, **key_values(model)},
@@ -221,9 +249,11 @@ def _sample(
 ) -> None:
     import certmix
     from certmix.cli.progress import progress_bar
+    from certmix.models.denoised import check_denoiser_sigma
 
     data = certmix.load_dataset(dataset.pop("spec"), **dataset)
     h = certmix.load_model(robust, **model_options)
+    check_denoiser_sigma(h, how["sigma"])
     g = certmix.load_model(accurate, **model_options) if accurate else None
     with progress_bar(f"sampling at sigma {how['sigma']:g}", quiet=quiet) as progress:
         certmix.sample(h, data, accurate=g, model_spec=robust, accurate_spec=accurate, progress=progress, **how)

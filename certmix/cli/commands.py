@@ -2,6 +2,8 @@
 
 from certmix.cli import certify as certify
 from certmix.cli import demo as demo
+from certmix.cli import export as export
+from certmix.cli import inspect as inspect
 from certmix.cli import pareto as pareto
 from certmix.cli import plot as plot
 from certmix.cli import predict as predict

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, npz:FILE, ...")]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, folder:DIR, ...; see inspect."),
+]
 MixingWeightOption = Annotated[
     list[float] | None,
     typer.Option("--mixing-weight", metavar="A", help="0 = accurate model, 1 = robust model; repeat for several."),
@@ -41,7 +44,7 @@ IndicesOption = Annotated[
 ModelOption = Annotated[
     list[str] | None, typer.Option("-M", metavar="KEY=VALUE", help="Option of the model loaders; repeatable.")
 ]
-TrustOption = Annotated[bool, typer.Option("--trust-model", help="Allow model sources that run code (py:).")]
+TrustOption = Annotated[bool, typer.Option("--trust-model", help="Allow sources that run code (py:, pt2:).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 RadiiOption = Annotated[
     str | None, typer.Option("--radii", metavar="R,R,...", help="Radii of the table, in pixel units.")

@@ -61,7 +61,8 @@ def verify_command(
 
     statistics = certmix.read_statistics(run)
     draws = statistics.manifest["draws"]
-    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **draws["dataset"]["subset"])
+    subset = {**draws["dataset"]["subset"], "trust_model": trust_model}
+    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
     h = certmix.load_model(robust or _stored(draws["model"], "--robust"), **options)
     g = None

@@ -1,17 +1,23 @@
 """Data sets by spec: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
 
+import os
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from certmix.datasets.base import Dataset, Subset
+from certmix.datasets.cifar import load_cifar10, load_cifar100
 from certmix.datasets.digits import load_digits
 from certmix.datasets.in_memory import ArrayDataset
+from certmix.datasets.mnist import load_mnist
 from certmix.datasets.npz import load_npz
 from certmix.errors import InvalidArgument
 from certmix.specs import parse_spec, refuse_unknown
 
 __all__ = ["ArrayDataset", "Dataset", "Subset", "load_dataset"]
 
-SOURCES = ("digits", "npz")
+SOURCES = ("digits", "cifar10", "cifar100", "mnist", "folder", "npz", "py", "torchvision", "hf")
 
 
 def load_dataset(
@@ -21,28 +27,28 @@ def load_dataset(
     skip: int = 1,
     max: int | None = None,
     indices: str | None = None,
+    trust_model: bool = False,
 ) -> Dataset:
-    """The data set of a spec, or a part of it.
+    """The data set of a spec, or a part of it. Images are read from disk when they are asked for.
+
+    Specs: `digits` (built in), `cifar10:ROOT`, `cifar100:ROOT[,labels=coarse]` (binary version), `mnist:ROOT` (IDX),
+    `folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,classes=FILE]`, `npz:FILE[,num_classes=C][,grid_levels=G]`,
+    `torchvision:CLASS[,root=DIR]`, `hf:NAME[,image=COLUMN][,label=COLUMN]` (local or cached), `py:FILE.py:factory`.
 
     Args:
-        spec: "digits" (built in), or "npz:FILE[,num_classes=C][,grid_levels=G]".
+        spec: see above.
         split: "train" or "test" where the source has both.
         skip: take every skip-th input.
         max: take at most so many, after `skip`.
         indices: take just these stable indices, as text: "3,14,15".
+        trust_model: allow sources that run code: `py:`.
     Raises: InvalidArgument: an unknown source, a missing file, values out of range, or an empty choice.
     Example:
         >>> data = load_dataset("digits", max=300)
         >>> len(data), data.input_shape, data.num_classes
         (300, (1, 8, 8), 10)
     """
-    source, reference, options = parse_spec(spec, SOURCES, "data set")
-    if source == "digits":
-        refuse_unknown(options, (), spec)
-        whole = load_digits(split)
-    else:
-        refuse_unknown(options, ("num_classes", "grid_levels"), spec)
-        whole = load_npz(reference, split, **{name: _integer(name, text) for name, text in options.items()})
+    whole = _load_whole(spec, split, trust_model)
     for name, value in (("skip", skip), ("max", max)):
         if value is not None and value < 1:
             raise InvalidArgument(f"{name} must be >= 1, got {value}.")
@@ -57,6 +63,43 @@ def load_dataset(
     if skip == 1 and max is None and indices is None:
         return whole
     return Subset(whole, positions, skip=skip, max=max, indices=indices)
+
+
+def _load_whole(spec: str, split: str | None, trust_model: bool) -> Dataset:
+    source, reference, options = parse_spec(spec, SOURCES, "data set")
+    reference = os.path.expanduser(reference)  # a shell leaves the ~ of cifar10:~/data alone
+    if source == "digits":
+        return load_digits(split, **_read(options, spec))
+    if source == "npz":
+        return load_npz(reference, split, spec=spec, **_read(options, spec, num_classes=_integer, grid_levels=_integer))
+    if source == "cifar10":
+        return load_cifar10(reference, split, spec=spec, **_read(options, spec))
+    if source == "cifar100":
+        return load_cifar100(reference, split, spec=spec, **_read(options, spec, labels=_text))
+    if source == "mnist":
+        return load_mnist(reference, split, spec=spec, **_read(options, spec, num_classes=_integer))
+    if source == "folder":
+        from certmix.datasets.folder import load_folder
+
+        known = {"mode": _text, "resize": _integer, "crop": _integer, "interpolation": _text, "classes": _text}
+        return load_folder(reference, split, spec=spec, **_read(options, spec, **known))
+    from certmix.datasets import foreign
+
+    if source == "torchvision":
+        return foreign.load_torchvision(reference, split, spec=spec, **options)
+    if source == "hf":
+        return foreign.load_hugging_face(reference, split, spec=spec, **options)
+    return foreign.load_python(reference, split, trust_model=trust_model, spec=spec, **options)
+
+
+def _read(options: dict[str, str], spec: str, **known: Callable[[str, str], object]) -> dict[str, Any]:
+    """The options of a spec as values. Raises InvalidArgument for one that is none of the known."""
+    refuse_unknown(options, known, spec)
+    return {name: known[name](name, text) for name, text in options.items()}
+
+
+def _text(name: str, text: str) -> str:
+    return text
 
 
 def _integer(name: str, text: str) -> int:

@@ -20,7 +20,7 @@ class Dataset(Protocol):
         input_shape: shape of one input, e.g. (1, 8, 8).
         num_classes: number of classes.
         grid_levels: G where every input value is a multiple of 1/G (255 for 8-bit images, 16 for digits); else None.
-        fingerprint: hex sha256 of the content of this subset (indices, labels, inputs).
+        fingerprint: hex sha256 of the content of this subset (indices, labels, inputs; see `input_bytes`).
         subset: how it was chosen, e.g. {"split": "test", "skip": 1, "max": 300}; recorded in every manifest.
     """
 
@@ -44,13 +44,27 @@ class Dataset(Protocol):
         ...
 
 
+def input_bytes(dataset: Dataset, position: int) -> bytes:
+    """What stands for one input in a fingerprint: its float32 values, or what the data set's own `input_bytes` returns.
+
+    A data set of encoded images defines that method, so that a fingerprint need not decode them.
+    """
+    own = getattr(dataset, "input_bytes", None)
+    return value_bytes(dataset[position][0]) if own is None else bytes(own(position))
+
+
+def value_bytes(values: torch.Tensor) -> bytes:
+    """The values of a tensor as little-endian float32."""
+    return np.ascontiguousarray(values.numpy().astype("<f4")).tobytes()
+
+
 def content_fingerprint(dataset: Dataset) -> str:
-    """Hex sha256 of indices, labels, shape, classes and float32 inputs, read one at a time."""
+    """Hex sha256 of indices, labels, shape, classes and `input_bytes` of the inputs, read one at a time."""
     digest = hashlib.sha256(repr((tuple(dataset.input_shape), dataset.num_classes)).encode())
     for integers in (dataset.indices, dataset.labels):
         digest.update(np.ascontiguousarray(integers.astype("<i8")).tobytes())
     for position in range(len(dataset)):
-        digest.update(np.ascontiguousarray(dataset[position][0].numpy().astype("<f4")).tobytes())
+        digest.update(input_bytes(dataset, position))
     return digest.hexdigest()
 
 
@@ -74,6 +88,10 @@ class Subset:
     def fingerprint(self) -> str:
         """Hex sha256 of the content of these inputs."""
         return content_fingerprint(self)
+
+    def input_bytes(self, position: int) -> bytes:
+        """See `input_bytes`."""
+        return input_bytes(self._whole, int(self._positions[position]))
 
     def __len__(self) -> int:
         return len(self._positions)

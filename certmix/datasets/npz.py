@@ -10,7 +10,12 @@ from certmix.errors import InvalidArgument
 
 
 def load_npz(
-    path: str, split: str | None = None, *, num_classes: int | None = None, grid_levels: int | None = None
+    path: str,
+    split: str | None = None,
+    *,
+    num_classes: int | None = None,
+    grid_levels: int | None = None,
+    spec: str | None = None,
 ) -> ArrayDataset:
     """Inputs (n, ...) and labels (n,) of a .npz file; uint8 inputs are divided by 255 and lie on that grid.
 
@@ -19,6 +24,7 @@ def load_npz(
         split: reads `inputs_SPLIT` and `labels_SPLIT` where given.
         num_classes: number of classes; the largest label + 1 where left out.
         grid_levels: G where float inputs are multiples of 1/G.
+        spec: the text that loads it again.
     Raises: InvalidArgument: no such file, no such array, not an archive, or values out of range.
     """
     names = tuple(f"{name}_{split}" if split else name for name in ("inputs", "labels"))
@@ -41,7 +47,7 @@ def load_npz(
     return ArrayDataset(
         inputs,
         labels,
-        spec=f"npz:{path}",
+        spec=spec or f"npz:{path}",
         num_classes=num_classes,
         grid_levels=grid_levels,
         subset={"split": split} if split else {},

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from certmix.errors import InvalidArgument
+from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
+
 
 def digits_cnn(num_classes: int = 10) -> nn.Module:
     """A convolutional network for (1, 8, 8) digits: two strided convolutions and a hidden layer, 36,000 parameters."""
@@ -25,7 +28,12 @@ def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Mod
     return nn.Sequential(nn.Flatten(), nn.Linear(input_size, width), nn.ReLU(), nn.Linear(width, num_classes))
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"digits-cnn": digits_cnn, "mlp": mlp}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "digits-cnn": digits_cnn,
+    "mlp": mlp,
+    "cifar_resnet20": cifar_resnet20,
+    "cifar_resnet110": cifar_resnet110,
+}
 
 
 class Normalized(nn.Module):
@@ -46,6 +54,14 @@ class Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits of [0, 1] inputs of shape (batch, channels, height, width)."""
+        """Logits of [0, 1] inputs of shape (batch, channels, height, width).
+
+        Raises: InvalidArgument: other channels than means, which broadcasting would turn into an image unasked.
+        """
+        if len(self.mean) > 1 and inputs.shape[1] != len(self.mean):
+            raise InvalidArgument(
+                f"inputs must have {len(self.mean)} channels (as many as the normalisation), got {inputs.shape[1]}; "
+                "for grey images add mode=rgb to the data set, or use a model of grey images."
+            )
         outputs: torch.Tensor = self.model((inputs - self.mean) / self.std)
         return outputs

@@ -1,0 +1,48 @@
+"""`certmix export`: the votes of a run in the text format that others read."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certmix.cli import app
+from certmix.cli.options import JsonOption
+
+
+@app.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    counts: Annotated[Path, typer.Option("--counts", metavar="FILE", help="Where the estimation votes go.")],
+    selection: Annotated[
+        Path | None, typer.Option("--selection", metavar="FILE", help="Where the selection votes go.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the votes of a run as text: one line per image, a count per class, then the label.
+
+    \b
+      certmix export runs/half --counts counts.txt --selection selection.txt
+      certmix certify --counts counts.txt,selection=selection.txt --sigma 0.5
+    Cohen-format logs need no export: certify writes them into the run folder as certificates*.tsv.
+    """
+    import certmix
+    from certmix.count_table import write_count_table
+    from certmix.errors import InvalidArgument
+
+    statistics = certmix.read_statistics(run)
+    if statistics.estimation_invalid.any() or statistics.selection_invalid.any():
+        raise InvalidArgument(
+            f"{run} holds invalid votes, which the text format cannot: leaving them out would overstate; use the run itself."
+        )
+    written = {"counts": str(counts)}
+    write_count_table(counts, statistics.estimation_counts, statistics.labels, force=force)
+    if selection is not None:
+        written["selection"] = str(selection)
+        write_count_table(selection, statistics.selection_counts, statistics.labels, force=force)
+    result = {**written, "inputs": len(statistics), "classes": statistics.num_classes, "sigma": statistics.sigma}
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print(f"{', '.join(written.values())}: {len(statistics)} inputs, sigma {statistics.sigma:g}")

@@ -1,0 +1,107 @@
+"""`certmix inspect`: what a model, a data set or a run is, before (or after) hours of sampling."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from certmix.cli import app
+from certmix.cli.options import (
+    DatasetOption,
+    IndicesOption,
+    JsonOption,
+    MaxOption,
+    ModelOption,
+    SkipOption,
+    SplitOption,
+    TrustOption,
+    key_values,
+)
+
+_BOTH = ("py", "torchvision", "hf")  # sources of models and of data sets
+
+
+@app.command("inspect")
+def inspect_command(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[SPEC|RUN]", help="A model, a data set or a run folder.")
+    ] = None,
+    dataset: DatasetOption = None,
+    count: Annotated[int, typer.Option("--inputs", metavar="N", help="Inputs of the clean accuracy.")] = 100,
+    read_all: Annotated[
+        bool,
+        typer.Option("--read-all", help="Read every input of the data set: names broken files, prints its sha256."),
+    ] = False,
+    split: SplitOption = None,
+    skip: SkipOption = 1,
+    max_inputs: MaxOption = None,
+    indices: IndicesOption = None,
+    model: ModelOption = None,
+    trust_model: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a model, a data set or a run is; with a model and a data set, its clean accuracy on 100 inputs.
+
+    \b
+      certmix inspect cohen:checkpoint.pth.tar --dataset cifar10:data
+      certmix inspect folder:imagenet,mode=rgb,resize=256,crop=224 --split val
+      certmix inspect runs/half
+    Data sets: digits, cifar10:ROOT, cifar100:ROOT (binary version), mnist:ROOT (IDX), npz:FILE,
+      folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,classes=FILE], torchvision:CLASS[,root=DIR],
+      hf:NAME (local or cached), py:FILE.py:factory
+    Models: FILE.safetensors or FILE.pt[,arch=NAME|pkg.module:factory], cohen:FILE, timm:NAME, torchvision:NAME,weights=W,
+      hf:NAME[@REVISION], pt2:FILE, py:FILE.py:factory; mean=M/M/M,std=S/S/S or normalize=cifar10|imagenet|none
+    Sources of both kinds (py, torchvision, hf) name a model here; name a data set with --dataset.
+    """
+    import certmix
+    from certmix.errors import InvalidArgument
+    from certmix.inspection import check_on, describe_dataset, describe_model, describe_run
+
+    if target is None and dataset is None:
+        raise InvalidArgument("inspect needs a model, a data set or a run folder; see --help for the kinds there are.")
+    if count < 1:
+        raise InvalidArgument(f"--inputs must be >= 1, got {count}.")
+    found: dict[str, Any] = {}
+    if target is not None and (Path(target) / "manifest.json").is_file():
+        found["run"] = describe_run(certmix.read_statistics(target))
+    elif target is not None and _names_data(target):
+        if dataset is not None:
+            raise InvalidArgument(f"inspect takes one data set, got {target} and --dataset {dataset}.")
+        dataset, target = target, None
+    elif target is not None and Path(target).is_dir():
+        raise InvalidArgument(f"{target} is no run folder (it has no manifest.json); for images use folder:{target}.")
+    data = None
+    if dataset is not None:
+        part: dict[str, Any] = {"split": split, "skip": skip, "max": max_inputs, "indices": indices}
+        data = certmix.load_dataset(dataset, trust_model=trust_model, **part)
+        found["dataset"] = describe_dataset(data) | ({"fingerprint": data.fingerprint} if read_all else {})
+    if target is not None and "run" not in found:
+        loaded = certmix.load_model(target, trust_model=trust_model, **key_values(model))
+        found["model"] = {"spec": target, **describe_model(loaded)}
+        if data is not None:
+            found["check"] = check_on(loaded, data, count)
+    print(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
+
+
+def _names_data(target: str) -> bool:
+    from certmix.datasets import SOURCES
+
+    source = target.partition(",")[0].partition(":")[0]
+    return source in SOURCES and source not in _BOTH
+
+
+def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in tree.items():
+        name = f"{indent}{key.replace('_', ' ')}:"
+        if isinstance(value, dict):
+            lines += [name, *_lines(value, indent + "  ")]
+        else:
+            text = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+            lines.append(f"{name} {text or 'none'}")
+    return lines
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -1,0 +1,176 @@
+"""`py:FILE.py:factory`, `torchvision:NAME` and `hf:NAME`: data sets of others, through `MappedDataset`."""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from certmix.datasets.base import Dataset
+from certmix.datasets.in_memory import ArrayDataset
+from certmix.datasets.mapped import MappedDataset
+from certmix.errors import InvalidArgument
+from certmix.extras import import_extra, in_one_line
+from certmix.python_source import call_factory, factory_of_file, need_trust
+
+_IMAGE_COLUMNS = ("image", "img", "pixel_values", "inputs")
+_LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
+_IMAGE_OPTIONS = ("mode", "resize", "crop", "interpolation")
+_ATTRIBUTES = ("spec", "labels", "indices", "input_shape", "num_classes", "grid_levels", "fingerprint", "subset")
+
+
+def load_python(
+    reference: str, split: str | None = None, *, trust_model: bool = False, spec: str, **settings: Any
+) -> Dataset:
+    """What the factory of a Python file returns: a certmix `Dataset`, a map-style data set, or (inputs, labels).
+
+    Args:
+        reference: `FILE.py:factory`.
+        split: passed to the factory as `split` where given.
+        trust_model: must be true, since the file runs.
+        spec: the text that loads it again.
+        settings: key=value options for the factory.
+    Raises: InvalidArgument: no trust, no such factory, or another kind of result.
+    """
+    need_trust(spec, trust_model)
+    settings |= {"split": split} if split else {}
+    made: Any = call_factory(factory_of_file(reference, spec, "data set"), settings, spec)
+    subset: dict[str, object] = {"split": split} if split else {}
+    if all(hasattr(made, name) for name in _ATTRIBUTES):
+        return made  # type: ignore[no-any-return]
+    if isinstance(made, tuple) and len(made) == 2:
+        inputs, labels = (np.asarray(part) for part in made)
+        levels = 255 if inputs.dtype == np.uint8 else None
+        inputs = inputs.astype(np.float32) / np.float32(255) if levels else inputs
+        return ArrayDataset(inputs, labels, spec=spec, grid_levels=levels, subset=subset)
+    if not hasattr(made, "__getitem__"):
+        raise InvalidArgument(f"{spec!r} must return a data set or (inputs, labels), got {type(made).__name__}.")
+    return MappedDataset(made, spec=spec, num_classes=_classes_of(made), subset=subset)
+
+
+def load_torchvision(reference: str, split: str | None = None, *, spec: str, **settings: Any) -> MappedDataset:
+    """A data set class of torchvision.datasets by name, without any download.
+
+    Args:
+        reference: the class, e.g. "SVHN"; `root=DIR` and other arguments of it are options.
+        split: becomes `split=...`, or `train=...` for classes that have that.
+        spec: the text that loads it again.
+        settings: arguments of the class; mode, resize, crop and interpolation as for `folder:`.
+    Raises: InvalidArgument: torchvision is absent, no such class, or files that are not there.
+    """
+    module = import_extra("torchvision.datasets", "vision")
+    kind = getattr(module, reference, None)
+    if not isinstance(kind, type):
+        raise InvalidArgument(f"torchvision:NAME must be a class of torchvision.datasets, got {reference!r}.")
+    image = _image_options(settings)
+    takes = kind.__init__.__code__.co_varnames  # type: ignore[misc]
+    if split and "split" in takes:
+        settings["split"] = split
+    elif "train" in takes:
+        if split not in (None, "train", "test"):
+            raise InvalidArgument(f"split of torchvision:{reference} must be train or test, got {split!r}.")
+        settings["train"] = split == "train"
+    made: Any = in_one_line(lambda: call_factory(kind, settings, spec), spec)
+    subset = {"split": split} if split else {}
+    return MappedDataset(made, spec=spec, num_classes=_classes_of(made), image=image, subset=subset)
+
+
+def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **settings: Any) -> MappedDataset:
+    """A data set of the `datasets` library from a folder (`save_to_disk`, Parquet or image files) or the local cache.
+
+    Nothing is downloaded, and no script of a data set is run. Columns are found by name, or named: `image=img,label=y`.
+
+    Args:
+        reference: a folder, or `org/name[@revision]` that is in the cache.
+        split: its split; "test" where left out.
+        spec: the text that loads it again.
+        settings: `image`, `label` (columns), `config`, and mode, resize, crop, interpolation as for `folder:`.
+    Raises: InvalidArgument: the library is absent, nothing of that name is cached, no such split or column.
+    """
+    library = import_extra("datasets", "hf")
+    image = _image_options(settings)
+    columns = {name: settings.pop(name, None) for name in ("image", "label", "config")}
+    if settings:
+        raise InvalidArgument(
+            f"options of {spec!r} must be among image, label, config, {', '.join(_IMAGE_OPTIONS)}, got {min(settings)!r}."
+        )
+    wanted = split or "test"
+    made = in_one_line(lambda: _read_hugging_face(library, reference, wanted, columns["config"]), spec)
+    picture = _column(made.column_names, columns["image"], _IMAGE_COLUMNS, spec)
+    label = _column(made.column_names, columns["label"], _LABEL_COLUMNS, spec)
+    classes = getattr(made.features[label], "num_classes", None)
+    return MappedDataset(
+        made,
+        spec=spec,
+        labels=np.asarray(made[label][:]),
+        num_classes=classes,
+        pair=lambda item: (item[picture], item[label]),
+        image=image,
+        raw=_encoded(library, made, picture),
+        subset={"split": wanted},
+    )
+
+
+def _read_hugging_face(library: Any, reference: str, split: str, config: str | None) -> Any:
+    if (Path(reference) / "dataset_dict.json").is_file() or (Path(reference) / "state.json").is_file():
+        made = library.load_from_disk(reference)
+        return made[split] if hasattr(made, "keys") else made
+    name, _, revision = reference.partition("@")
+    with _offline():
+        return library.load_dataset(name, config, split=split, revision=revision or None)
+
+
+def _encoded(library: Any, made: Any, column: str) -> Callable[[int], bytes] | None:
+    """The encoded images of a column, without decoding them; None where it holds none."""
+    if not isinstance(made.features[column], library.Image):
+        return None
+    undecoded = made.cast_column(column, library.Image(decode=False))
+
+    def read(position: int) -> bytes:
+        item = undecoded[position][column]
+        return bytes(item["bytes"]) if item["bytes"] is not None else Path(item["path"]).read_bytes()
+
+    return read
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the libraries of Hugging Face from asking their server, as HF_HUB_OFFLINE=1 set before import would."""
+    places = [importlib.import_module(name) for name in ("datasets.config", "huggingface_hub.constants")]
+    before: list[Any] = [vars(place)["HF_HUB_OFFLINE"] for place in places]
+    try:
+        for place in places:
+            vars(place)["HF_HUB_OFFLINE"] = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            vars(place)["HF_HUB_OFFLINE"] = value
+
+
+def _image_options(settings: dict[str, Any]) -> dict[str, Any]:
+    found = {name: settings.pop(name) for name in _IMAGE_OPTIONS if name in settings}
+    for name in ("resize", "crop"):
+        if name in found:
+            try:
+                found[name] = int(found[name])
+            except ValueError:
+                raise InvalidArgument(f"{name} must be an integer, got {found[name]!r}.") from None
+    return found
+
+
+def _column(present: list[str], wanted: str | None, usual: tuple[str, ...], spec: str) -> str:
+    for name in (wanted,) if wanted else usual:
+        if name in present:
+            return name
+    raise InvalidArgument(f"{spec} must have a column {wanted or ' or '.join(usual)}, got {', '.join(present)}.")
+
+
+def _classes_of(made: Any) -> int | None:
+    """How many classes a foreign data set says it has: fewer labels may occur in a part of it."""
+    count = getattr(made, "num_classes", None)
+    if isinstance(count, int):
+        return count
+    classes = getattr(made, "classes", None)
+    return len(classes) if isinstance(classes, (list, tuple)) else None

@@ -1,0 +1,152 @@
+"""Any map-style data set (torch, torchvision, Hugging Face, a user's own) as certmix's: read and checked on access."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from certmix.datasets.base import content_fingerprint, value_bytes
+from certmix.datasets.images import ImageReader
+from certmix.errors import InvalidArgument
+
+
+class MapStyle(Protocol):
+    """What `torch.utils.data.Dataset` is: a length and items by position."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> Any: ...
+
+
+class MappedDataset:
+    """Items of a map-style data set, converted to inputs in [0, 1] on access. See `Dataset` for the attributes.
+
+    Images of PIL and uint8 tensors or arrays (shape (channels, height, width)) are divided by 255 and lie on that grid;
+    float tensors or arrays must be in [0, 1]. The first item decides kind and shape, and the others must agree.
+
+    Args:
+        source: the data set.
+        spec: the text that loads it again.
+        labels: true classes, shape (inputs,); read from `source.targets` or `source.labels` where left out, else from
+            the items, each of which is read once for it.
+        num_classes: number of classes; the largest label + 1 where left out.
+        pair: takes an item apart into (image, label); items are such pairs where left out.
+        image: options of `ImageReader` for PIL images.
+        raw: the encoded bytes of an item by position, where they can be had without decoding it; for the fingerprint.
+        subset: how the inputs were chosen.
+    Raises: InvalidArgument: no items, labels that are no integers or out of range, or a first item of another kind.
+    """
+
+    def __init__(
+        self,
+        source: MapStyle,
+        *,
+        spec: str,
+        labels: ArrayLike | None = None,
+        num_classes: int | None = None,
+        pair: Callable[[Any], tuple[Any, Any]] | None = None,
+        image: Mapping[str, Any] | None = None,
+        raw: Callable[[int], bytes] | None = None,
+        subset: Mapping[str, object] | None = None,
+    ) -> None:
+        self._source, self._pair, self._raw, self.spec = source, pair or _as_pair, raw, spec
+        try:
+            count = len(source)
+        except TypeError:
+            raise InvalidArgument(
+                f"{spec} must be a map-style data set with a length, got {type(source).__name__}."
+            ) from None
+        if not count:
+            raise InvalidArgument(f"a data set must hold at least one input, got none from {spec}.")
+        self._reader = ImageReader(**dict(image or {}))
+        first = self._image(0)
+        self.grid_levels: int | None = 255 if _is_eight_bit(first) else None
+        if isinstance(first, Image.Image):
+            self._reader = self._reader.settle_on(first, f"0 of {spec}")
+        elif image:
+            raise InvalidArgument(f"{', '.join(image)} are for images of PIL, {spec} gives {type(first).__name__}.")
+        self.labels = self._labels(labels, count)
+        self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
+        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= self.num_classes))
+        if len(wrong):
+            raise InvalidArgument(
+                f"labels must be in 0..{self.num_classes - 1}, got {self.labels[wrong[0]]} at input {wrong[0]} of {spec}."
+            )
+        self.indices = np.arange(count, dtype=np.int64)
+        self.subset: dict[str, object] = dict(subset or {})
+        self.input_shape: tuple[int, ...] = ()
+        self.input_shape = tuple(self._convert(first, 0).shape)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the content; reads every input, and decodes it where its encoded bytes are not at hand."""
+        return content_fingerprint(self)
+
+    def input_bytes(self, position: int) -> bytes:
+        """The encoded bytes of an item and the reader's options; else its values."""
+        if self._raw is None:
+            return value_bytes(self[position][0])
+        return self._reader.describe().encode() + self._raw(position)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        return self._convert(self._image(position), position), int(self.labels[position])
+
+    def _image(self, position: int) -> Any:
+        try:
+            return self._pair(self._source[position])[0]
+        except InvalidArgument:
+            raise
+        except Exception as error:  # whatever a foreign data set raises becomes one line
+            raise InvalidArgument(
+                f"input {position} of {self.spec} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+
+    def _labels(self, labels: ArrayLike | None, count: int) -> NDArray[np.int64]:
+        if labels is None:
+            for name in ("targets", "labels"):
+                labels = getattr(self._source, name, None) if labels is None else labels
+        if labels is None:
+            labels = [self._pair(self._source[position])[1] for position in range(count)]
+        array = np.asarray([] if labels is None else labels)
+        if array.shape != (count,) or array.dtype.kind not in "iu":
+            raise InvalidArgument(
+                f"labels of {self.spec} must be {count} integers, got {array.dtype} of shape {array.shape}."
+            )
+        return array.astype(np.int64)
+
+    def _convert(self, image: Any, position: int) -> torch.Tensor:
+        where = f"input {position} of {self.spec}"
+        if _is_eight_bit(image) != (self.grid_levels is not None):
+            raise InvalidArgument(
+                f"{where} must be of the first one's kind (8-bit or float), got {type(image).__name__}."
+            )
+        if isinstance(image, Image.Image):
+            return self._reader.convert(image, f"{position} of {self.spec}")
+        values = torch.as_tensor(np.asarray(image))
+        values = values.to(torch.float32) / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
+        if self.input_shape and tuple(values.shape) != self.input_shape:
+            raise InvalidArgument(
+                f"{where} must have shape {self.input_shape} as the first one, got {tuple(values.shape)}."
+            )
+        if not ((values >= 0) & (values <= 1)).all():
+            raise InvalidArgument(
+                f"{where} must be in [0, 1], got values in [{float(values.min()):g}, {float(values.max()):g}]; "
+                "leave normalisation to the model (no Normalize transform)."
+            )
+        return values
+
+
+def _as_pair(item: Any) -> tuple[Any, Any]:
+    image, label = item
+    return image, label
+
+
+def _is_eight_bit(image: Any) -> bool:
+    return isinstance(image, Image.Image) or getattr(image, "dtype", None) in (torch.uint8, np.dtype("uint8"))

@@ -1,0 +1,100 @@
+"""Images in files of fixed-size records (CIFAR's binary files, MNIST's IDX), read from disk one at a time."""
+
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from certmix.datasets.base import content_fingerprint
+from certmix.errors import InvalidArgument
+
+GRID_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """Where the images of one file lie.
+
+    Attributes:
+        name: for errors.
+        descriptor: an open file; the data set closes it.
+        start: byte of the first image.
+        stride: bytes from one image to the next.
+        count: images.
+    """
+
+    name: str
+    descriptor: int
+    start: int
+    stride: int
+    count: int
+
+
+class RecordDataset:
+    """8-bit images read from disk on access: memory holds labels only. See `Dataset` for the attributes.
+
+    Args:
+        files: where the images are, in order.
+        labels: true classes of all of them, shape (inputs,).
+        spec: the text that loads it again.
+        input_shape: (channels, height, width), the order of the bytes of a record.
+        num_classes: number of classes.
+        subset: how the inputs were chosen.
+    Raises: InvalidArgument: a label out of range, by its index.
+    """
+
+    grid_levels: int | None = GRID_LEVELS
+
+    def __init__(
+        self,
+        files: Sequence[RecordFile],
+        labels: NDArray[np.int64],
+        *,
+        spec: str,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        subset: Mapping[str, object],
+    ) -> None:
+        self._files, self._ends = list(files), np.cumsum([file.count for file in files])
+        for file in files:
+            weakref.finalize(self, os.close, file.descriptor)
+        self.spec, self.labels, self.input_shape, self.num_classes = spec, labels, input_shape, num_classes
+        self.indices = np.arange(len(labels), dtype=np.int64)
+        self.subset: dict[str, object] = dict(subset)
+        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+        if len(wrong):
+            raise InvalidArgument(
+                f"labels of {spec} must be in 0..{num_classes - 1}, got {labels[wrong[0]]} at input {wrong[0]}; "
+                "is this file of that format?"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the content."""
+        return content_fingerprint(self)
+
+    def input_bytes(self, position: int) -> bytes:
+        """The bytes of one image as stored."""
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        file = self._files[number]
+        row = position - (int(self._ends[number - 1]) if number else 0)
+        size = int(np.prod(self.input_shape))
+        content = os.pread(file.descriptor, size, file.start + row * file.stride)
+        if len(content) != size:
+            raise InvalidArgument(f"{file.name} is truncated: it ends inside image {row}; download it again.")
+        return content
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        if not 0 <= position < len(self):
+            raise IndexError(f"position must be in 0..{len(self) - 1}, got {position}")
+        pixels = np.frombuffer(self.input_bytes(position), dtype=np.uint8)
+        values = pixels.astype(np.float32) / np.float32(GRID_LEVELS)
+        return torch.from_numpy(values).reshape(self.input_shape), int(self.labels[position])

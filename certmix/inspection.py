@@ -1,0 +1,137 @@
+"""What a model, a data set or a run is, as plain values: the questions to answer before hours of sampling."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from certmix.datasets import Dataset, Subset
+from certmix.errors import InvalidArgument
+from certmix.models import fingerprint
+from certmix.models.architectures import Normalized
+from certmix.models.denoised import DiffusionDenoiser
+from certmix.statistics_store import Statistics
+
+_BATCH = 50
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Size, shape, classes, grid, subset, and the range and shape of a first input, which is read for it."""
+    first, label = dataset[0]
+    shares = Counter(dataset.labels.tolist())
+    return {
+        "spec": dataset.spec,
+        "inputs": len(dataset),
+        "input_shape": list(dataset.input_shape),
+        "num_classes": dataset.num_classes,
+        "classes_present": len(shares),
+        "largest_class": max(shares.values()) / len(dataset),
+        "grid_levels": dataset.grid_levels,
+        "subset": dict(dataset.subset),
+        "first_input": {
+            "index": int(dataset.indices[0]),
+            "label": label,
+            "range": [float(first.min()), float(first.max())],
+            "channel_means": [float(value) for value in first.flatten(1).mean(1)] if first.ndim == 3 else None,
+        },
+    }
+
+
+def describe_model(model: torch.nn.Module) -> dict[str, Any]:
+    """Parameters, precision, normalisation, denoiser, fingerprint, and the channels that a first layer wants."""
+    parts = list(model.modules())
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    norm = next((part for part in parts if isinstance(part, Normalized)), None)
+    denoiser = next((part for part in parts if isinstance(part, DiffusionDenoiser)), None)
+    linear = [part for part in parts if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear))]
+    return {
+        "type": type(norm.model if norm is not None and model is norm else model).__name__,
+        "parameters": sum(sizes),
+        "layers": len(linear),
+        "precision": sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}),
+        "normalisation": None if norm is None else {"mean": _flat(norm.mean), "std": _flat(norm.std)},
+        "denoiser": None if denoiser is None else denoiser.extra_repr(),
+        "first_layer_takes": None if not linear else _first_layer(linear[0]),
+        "sha256": fingerprint(model),
+    }
+
+
+@torch.inference_mode()
+def check_on(model: torch.nn.Module, dataset: Dataset, count: int = 100) -> dict[str, Any]:
+    """Clean accuracy on inputs spread over a data set, and whether the model's outputs fit its classes.
+
+    Args:
+        model: inputs in [0, 1] -> logits.
+        dataset: with labels.
+        count: most inputs to evaluate, evenly spaced.
+    Returns: inputs, clean_accuracy, output_shape, and `remarks`: what looks wrong, in words.
+    Raises: InvalidArgument: a model that cannot take the inputs.
+    """
+    positions = [int(i * len(dataset) / min(count, len(dataset))) for i in range(min(count, len(dataset)))]
+    part = Subset(dataset, positions)
+    outputs, labels = [], torch.as_tensor(part.labels)
+    for start in range(0, len(part), _BATCH):
+        batch = torch.stack([part[row][0] for row in range(start, min(start + _BATCH, len(part)))])
+        try:
+            outputs.append(model.eval()(batch))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            raise InvalidArgument(f"the model must take inputs of shape {tuple(batch.shape)}, got: {reason}") from None
+    logits = torch.cat(outputs)
+    shape = ["batch", *logits.shape[1:]]
+    if logits.ndim != 2:
+        return {
+            "inputs": len(part),
+            "clean_accuracy": None,
+            "output_shape": shape,
+            "remarks": ["outputs are not logits"],
+        }
+    right = float((logits.argmax(dim=1) == labels).float().mean())
+    found = {"inputs": len(part), "clean_accuracy": right, "output_shape": shape}
+    return {**found, "remarks": _remarks(logits, right, dataset)}
+
+
+def describe_run(statistics: Statistics) -> dict[str, Any]:
+    """What a run drew, from what, how far it is, and how its votes look."""
+    draws = statistics.manifest["draws"]
+    right = statistics.estimation_counts.argmax(axis=1) == statistics.labels
+    done = max(len(statistics), 1)
+    accurate = statistics.accurate_probabilities
+    return {
+        **{key: draws[key] for key in ("model", "accurate", "dataset", "sigma", "num_selection", "num_estimation")},
+        **{key: draws.get(key) for key in ("votes", "noise", "precision", "device", "seed", "num_classes")},
+        "environment": dict(statistics.manifest.get("environment", {})),
+        "inputs_done": len(statistics),
+        "seconds": float(statistics.seconds.sum()),
+        "smoothed_accuracy": float(right.sum()) / done,
+        "accurate_accuracy": None
+        if accurate is None
+        else float((accurate.argmax(1) == statistics.labels).sum()) / done,
+        "invalid_votes": int(statistics.estimation_invalid.sum() + statistics.selection_invalid.sum()),
+    }
+
+
+def _remarks(logits: torch.Tensor, right: float, dataset: Dataset) -> list[str]:
+    """Signs of a model that does not belong to the data set, or of a wrong normalisation."""
+    remarks = []
+    if logits.shape[1] != dataset.num_classes:
+        remarks.append(
+            f"the model has {logits.shape[1]} classes, the data set {dataset.num_classes}: sampling will refuse it"
+        )
+    if not torch.isfinite(logits).all():
+        remarks.append("some outputs are not finite")
+    if len(logits) > 1 and torch.equal(logits[0], logits[1]) and torch.equal(logits[0], logits[-1]):
+        remarks.append("outputs are the same for every input")
+    if right < 1.5 / dataset.num_classes:
+        remarks.append("accuracy is no better than guessing: check normalisation, the order of classes, and resizing")
+    return remarks
+
+
+def _first_layer(layer: torch.nn.Conv2d | torch.nn.Linear) -> str:
+    if isinstance(layer, torch.nn.Linear):
+        return f"{layer.in_features} values"
+    return f"{layer.in_channels} channel{'s' if layer.in_channels > 1 else ''}"
+
+
+def _flat(values: torch.Tensor) -> list[float]:
+    return [round(float(value), 6) for value in values.flatten()]

@@ -1,0 +1,115 @@
+"""`certmix inspect`: what a model, a data set or a run is, and the signs of a mistake."""
+
+import json
+
+import pytest
+import torch
+
+import certmix
+from certmix.models import make_architecture
+from certmix.training import save_model, train
+from tests.datasets.files import write_folder
+from tests.models.files import write_cohen
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "g.safetensors"
+    model = train(certmix.load_dataset("digits", split="train"), epochs=4, seed=0)
+    save_model(model, path, architecture="digits-cnn", settings={"num_classes": 10})
+    return path
+
+
+def test_a_model_and_its_clean_accuracy(run, trained):
+    found = json.loads(run("inspect", trained, "--dataset", "digits", "--json").out)
+    assert found["model"]["parameters"] == sum(p.numel() for p in make_architecture("digits-cnn").parameters())
+    assert found["model"]["precision"] == ["float32"]
+    assert found["model"]["normalisation"] is None
+    assert found["check"]["inputs"] == 100
+    assert found["check"]["clean_accuracy"] > 0.7
+    assert found["check"]["output_shape"] == ["batch", 10]
+    assert found["check"]["remarks"] == []
+    assert found["dataset"]["input_shape"] == [1, 8, 8]
+    few = json.loads(run("inspect", trained, "--dataset", "digits", "--inputs", 7, "--json").out)
+    assert few["check"]["inputs"] == 7
+
+
+def test_a_checkpoint_says_its_normalisation(run, tmp_path):
+    write_cohen(tmp_path / "c.pth.tar")
+    found = json.loads(run("inspect", f"cohen:{tmp_path / 'c.pth.tar'}", "--json").out)["model"]
+    assert found["type"] == "CifarResNet"
+    assert found["parameters"] == 272_474
+    assert found["normalisation"] == {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201]}
+    assert found["first_layer_takes"] == "3 channels"
+    shown = run("inspect", f"cohen:{tmp_path / 'c.pth.tar'}").out
+    assert "    mean: 0.4914, 0.4822, 0.4465\n" in shown
+
+
+def test_a_data_set_and_its_subset(run, tmp_path):
+    write_folder(tmp_path / "images", classes=2, per_class=6)
+    spec = f"folder:{tmp_path / 'images'},mode=grey,crop=8"
+    found = json.loads(run("inspect", spec, "--skip", 4, "--json").out)["dataset"]
+    assert (found["inputs"], found["input_shape"], found["num_classes"]) == (3, [1, 8, 8], 2)
+    assert found["subset"] == {"skip": 4, "max": None, "indices": None}
+    assert found["grid_levels"] == 255
+    assert 0 <= found["first_input"]["range"][0] < found["first_input"]["range"][1] <= 1
+    assert "input shape: 1, 8, 8" in run("inspect", "--dataset", spec).out
+    whole = json.loads(run("inspect", spec, "--read-all", "--json").out)["dataset"]
+    assert whole["fingerprint"] == certmix.load_dataset(spec).fingerprint
+    (tmp_path / "images" / "n01" / "0003.jpg").write_bytes(b"")
+    broken = run("inspect", spec, "--read-all")
+    assert (broken.code, broken.out) == (2, "")
+    assert "0003.jpg is not an image" in broken.err
+
+
+def test_a_run(run, trained, tmp_path):
+    how = ["--sigma", 0.25, "--N", 50, "--N0", 5, "--max", 5, "--quiet"]
+    assert run("certify", "--robust", trained, "--dataset", "digits", "--out", tmp_path / "run", *how).code == 0
+    found = json.loads(run("inspect", tmp_path / "run", "--json").out)["run"]
+    assert (found["inputs_done"], found["sigma"], found["num_estimation"]) == (5, 0.25, 50)
+    assert found["model"]["spec"] == str(trained)
+    assert found["dataset"]["subset"]["max"] == 5
+    assert 0 <= found["smoothed_accuracy"] <= 1
+    assert found["invalid_votes"] == 0
+    assert "inputs done: 5" in run("inspect", tmp_path / "run").out
+
+
+def test_signs_of_a_mistake_are_said(run, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\nclass Flat(torch.nn.Module):\n    def forward(self, x):\n        return torch.zeros(len(x), 7)\n"
+        "class Bad(torch.nn.Module):\n    def forward(self, x):\n        return x.flatten(1)[:, :10] / 0\n"
+        "class Image(torch.nn.Module):\n    def forward(self, x):\n        return x\n"
+    )
+    for name, remark in [
+        ("Flat", "the model has 7 classes, the data set 10: sampling will refuse it"),
+        ("Flat", "outputs are the same for every input"),
+        ("Flat", "accuracy is no better than guessing: check normalisation, the order of classes"),
+        ("Bad", "some outputs are not finite"),
+        ("Image", "outputs are not logits"),
+    ]:
+        result = run("inspect", f"py:{tmp_path / 'own.py'}:{name}", "--trust-model", "--dataset", "digits", "--json")
+        assert any(remark in line for line in json.loads(result.out)["check"]["remarks"]), result.out
+
+
+def test_what_cannot_be_inspected_is_refused_in_one_line(run, model, tmp_path):
+    write_cohen(tmp_path / "c.pth.tar")
+    (tmp_path / "folder").mkdir()
+    torch.save({}, tmp_path / "empty.pt")
+    for arguments, message in [
+        ([], "inspect needs a model, a data set or a run folder"),
+        ([tmp_path / "folder"], "is no run folder (it has no manifest.json); for images use folder:"),
+        (["digit"], "model spec must start with one of"),
+        ([f"{tmp_path / 'empty.pt'},arch=mlp"], "must hold a state dict"),
+        (["digits", "--dataset", "digits"], "inspect takes one data set"),
+        ([model, "--inputs", 0], "--inputs must be >= 1"),
+        ([f"cohen:{tmp_path / 'c.pth.tar'}", "--dataset", "digits"], "inputs must have 3 channels"),
+        (["py:own.py:build"], "add --trust-model"),
+    ]:
+        result = run("inspect", *arguments)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), (arguments, result.err)
+        assert message in result.err
+
+
+@pytest.mark.parametrize("command", ["inspect", "export"])
+def test_help_has_examples(run, command):
+    assert f"\n    certmix {command} " in run(command, "--help").out
