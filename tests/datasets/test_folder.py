@@ -202,4 +202,5 @@ def test_memory_stays_flat_over_five_thousand_images(tmp_path):
     assert measured["inputs"] == 5000
     resident = measured["resident"]
     # All inputs together, held as float32, would be 92 MiB; what grows is one small record of votes per input.
-    assert max(resident[500:]) - resident[500] < 16
+    # The first shard, after 500 inputs, makes the Parquet writer allocate once.
+    assert max(resident[700:]) - resident[700] < 16
