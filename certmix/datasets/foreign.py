@@ -39,6 +39,7 @@ def load_python(
     made: Any = call_factory(factory_of_file(reference, spec, "data set"), settings, spec)
     subset: dict[str, object] = {"split": split} if split else {}
     if all(hasattr(made, name) for name in _ATTRIBUTES):
+        made.spec, made.subset = spec, subset  # what loads it again is the factory, whatever it began with
         return made  # type: ignore[no-any-return]
     if isinstance(made, tuple) and len(made) == 2:
         inputs, labels = (np.asarray(part) for part in made)

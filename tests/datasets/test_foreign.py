@@ -60,7 +60,9 @@ def test_a_factory_may_return_arrays_a_map_style_data_set_or_ours(own):
     assert images.labels.tolist() == [0, 1, 0, 1]
     assert images.subset == {"split": "val"}
     assert images[3][0][:, 0, 0].tolist() == pytest.approx([3 / 255, 1, 0])
-    assert load_dataset(f"{own}:dataset", trust_model=True).spec == "digits"
+    ours = load_dataset(f"{own}:dataset", trust_model=True, skip=2)
+    assert (ours.spec, ours.subset) == (f"{own}:dataset", {"skip": 2, "max": None, "indices": None})
+    assert (len(ours), ours.input_shape) == (3, (1, 8, 8))
     for name, message in [
         ("number", r"must return a data set or \(inputs, labels\), got int"),
         ("absent", "must name a function that returns a data set"),
