@@ -186,6 +186,7 @@ def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Cert
         "failure_probability": made[0].failure_probability,
         "rule": rule,
         "real_valued": made[0].real_valued,
+        **{key: statistics.manifest["draws"]["dataset"][key] for key in ("spec", "subset", "inputs")},
     }
     table = pa.table(columns).replace_schema_metadata({b"certmix": json.dumps(promise).encode()})
     pq.write_table(table, files[0], compression="zstd")

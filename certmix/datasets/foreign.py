@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def load_torchvision(reference: str, split: str | None = None, *, spec: str, **s
     if not isinstance(kind, type):
         raise InvalidArgument(f"torchvision:NAME must be a class of torchvision.datasets, got {reference!r}.")
     image = _image_options(settings)
-    takes = kind.__init__.__code__.co_varnames  # type: ignore[misc]
+    takes = inspect.signature(kind).parameters
     if split and "split" in takes:
         settings["split"] = split
     elif "train" in takes:

@@ -105,6 +105,8 @@ def test_labels_are_taken_without_reading_inputs_where_the_data_set_has_them():
     data = MappedDataset(source, spec="x")
     assert data.labels.tolist() == [1, 0, 1]
     assert source.read == 1
+    source.targets, source.labels = None, ["cat", "dog", "owl"]  # names of classes are no labels
+    assert MappedDataset(source, spec="x").labels.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,12 @@ def test_torchvision_data_sets(tmp_path):
     assert all(torch.equal(theirs[i][0], ours[i][0]) for i in range(len(ours)))
     with pytest.raises(InvalidArgument, match=r"must be a class of torchvision\.datasets, got 'Absent'"):
         load_dataset("torchvision:Absent")
+    random = load_dataset("torchvision:FakeData,size=5,num_classes=3,crop=100")
+    assert (len(random), random.input_shape) == (5, (3, 100, 100))
+    with pytest.raises(InvalidArgument, match="must be what its factory takes"):
+        load_dataset("torchvision:FakeData,width=5")
+    with pytest.raises(InvalidArgument, match="split of torchvision:CIFAR10 must be train or test, got 'val'"):
+        load_dataset(f"torchvision:CIFAR10,root={tmp_path}", split="val")
     with pytest.raises(InvalidArgument, match="cannot be loaded: RuntimeError: Dataset not found"):
         load_dataset(f"torchvision:CIFAR10,root={tmp_path}")
 
