@@ -24,21 +24,25 @@ if TYPE_CHECKING:
     from certmix.datasets import Dataset as Dataset
     from certmix.datasets import load_dataset as load_dataset
     from certmix.errors import CertmixError as CertmixError
+    from certmix.intervals import ABSTAIN as ABSTAIN
     from certmix.intervals import ProbabilityBounds as ProbabilityBounds
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
     from certmix.pareto import pareto_frontier as pareto_frontier
+    from certmix.prediction import SmoothedMixture as SmoothedMixture
     from certmix.sampling import sample as sample
     from certmix.statistics_store import Statistics as Statistics
     from certmix.statistics_store import read_statistics as read_statistics
 
 # Public name -> module. Imported on first use, so that `certmix --help` needs neither torch nor SciPy.
 _MODULES = {
+    "ABSTAIN": "intervals",
     "Certificates": "certification",
     "CertmixError": "errors",
     "Dataset": "datasets",
     "MixedClassifier": "models",
     "ProbabilityBounds": "intervals",
+    "SmoothedMixture": "prediction",
     "Statistics": "statistics_store",
     "bound_probabilities": "certification",
     "certified_accuracy": "curves",

@@ -16,6 +16,7 @@ from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower,
 if TYPE_CHECKING:
     from certmix.statistics_store import Statistics
 
+DEFAULT_FAILURE_PROBABILITY = 1e-3
 RULES = {"pair": 0.5, "cohen": 1.0}  # share of the failure probability that p_A gets
 
 
@@ -35,6 +36,7 @@ class Certificates:
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         failure_probability: per input; None where the bounds' source does not say.
         real_valued: whether perturbed inputs may leave the grid of integer noise; see `quantisation_distance`.
+        votes: "hard" (h is the vote share of each class) or "soft" (its mean probability).
         labels, indices: true classes and stable positions, shape (inputs,), when known.
     """
 
@@ -45,6 +47,7 @@ class Certificates:
     sigma: float
     failure_probability: float | None = None
     real_valued: bool = False
+    votes: str = "hard"
     labels: NDArray[np.int64] | None = None
     indices: NDArray[np.int64] | None = None
 
@@ -66,6 +69,7 @@ def bound_probabilities(
     total_variation: float = 0.0,
     labels: NDArray[np.int64] | None = None,
     indices: NDArray[np.int64] | None = None,
+    spent: NDArray[np.float64] | None = None,
 ) -> ProbabilityBounds:
     """Bounds on the smoothed probabilities from votes: Clopper-Pearson on fresh draws of the selected class.
 
@@ -84,6 +88,8 @@ def bound_probabilities(
         invalid: draws without a finite output, shape (inputs,); they vote for an extra class that is a rival.
         total_variation: distance of the drawn noise from the Gaussian; p_A loses it, p_B gains it.
         labels, indices: carried along.
+        spent: share of failure_probability that each input's bounds may spend, shape (inputs,), where sampling could
+            stop early; see `certmix.sequential.Schedule`.
     Returns: ProbabilityBounds, one row per input.
     Raises: InvalidArgument: counts that are no votes, a value out of range, or too few draws to certify anything.
     """
@@ -95,7 +101,7 @@ def bound_probabilities(
     check_sigma(sigma)
     outside = np.zeros(len(estimation), dtype=np.int64) if invalid is None else np.asarray(invalid, dtype=np.int64)
     total = estimation.sum(axis=1) + outside
-    if len(total):
+    if len(total) and spent is None:
         maximum_radius(int(total.min()), failure_probability, sigma, rule)
     prediction = np.where(selection.sum(axis=1) > 0, selection.argmax(axis=1), ABSTAIN)
     rows = np.arange(len(estimation))
@@ -103,11 +109,12 @@ def bound_probabilities(
     rivals = np.concatenate([estimation, outside[:, None]], axis=1)
     rivals[rows, prediction] = 0  # ABSTAIN is -1, the invalid column: harmless, since its bounds are replaced below
     share = RULES[rule]
-    top_lower = clopper_pearson_lower(top, total, failure_probability * share)
+    err = np.asarray(failure_probability if spent is None else spent, dtype=np.float64)
+    top_lower = clopper_pearson_lower(top, total, err * share)
     top_lower = np.maximum(np.nextafter(top_lower - total_variation, -1.0), 0.0)
     rival_upper = np.nextafter(1.0 - top_lower, 2.0)
     if share < 1.0:
-        upper = clopper_pearson_upper(rivals.max(axis=1), total, failure_probability * (1.0 - share))
+        upper = clopper_pearson_upper(rivals.max(axis=1), total, err * (1.0 - share))
         rival_upper = np.minimum(rival_upper, np.nextafter(upper + total_variation, 2.0))
     chosen = prediction != ABSTAIN
     return ProbabilityBounds(
@@ -156,8 +163,10 @@ def certify(
     *,
     mixing_weight: float | Sequence[float] | NDArray[np.float64] = 1.0,
     certifier: str = "exact",
-    failure_probability: float = 1e-3,
+    failure_probability: float | None = None,
     rule: str = "pair",
+    votes: str | None = None,
+    bound: str = "betting",
     real_valued: bool = False,
 ) -> Certificates:
     """Certified radii of the mixture at any number of mixing weights, from one set of draws.
@@ -167,21 +176,33 @@ def certify(
     Args:
         statistics_or_bounds: votes, or bounds on the smoothed probabilities.
         mixing_weight: one weight or several, in [0, 1]; below 1/2 nothing can be certified.
-        certifier: "exact", "theorem-a1", "theorem-3.5" or "theorem-3.5-paper".
-        failure_probability: in (0, 1), per input; with bounds given, theirs is kept.
+        certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or "cdf" for soft votes.
+        failure_probability: in (0, 1), per input; 0.001, or that of the run's early stopping, where left out. With bounds
+            given, theirs is kept.
         rule: "pair" or "cohen"; see `bound_probabilities`.
+        votes: "hard" or "soft"; what the run was drawn for where left out. Fixed before looking: choosing what certifies
+            more voids the failure probability.
+        bound: of soft means: "betting", "bernstein" or "hoeffding"; fixed before looking, too.
         real_valued: certify perturbed inputs off the grid of integer noise too, for a predictor that quantises its
             input first: `quantisation_distance` is subtracted from every radius.
     Returns: Certificates, radius of shape (weights, inputs).
     Raises: InvalidArgument: a value out of range or an unknown name.
     """
-    method = get_certifier(certifier)
     weights = np.atleast_1d(check_mixing_weight(mixing_weight))
-    if isinstance(statistics_or_bounds, ProbabilityBounds):
-        bounds = statistics_or_bounds
+    used = "hard"
+    if certifier == "cdf":
+        used = "soft"
+        bounds, radius = _by_distribution(statistics_or_bounds, weights, failure_probability, rule, votes)
     else:
-        bounds = bound_statistics(statistics_or_bounds, failure_probability=failure_probability, rule=rule)
-    radius = method.radius(bounds.top_lower, bounds.rival_upper, weights[:, None], bounds.sigma)
+        method = get_certifier(certifier)
+        if isinstance(statistics_or_bounds, ProbabilityBounds):
+            bounds = statistics_or_bounds
+        else:
+            used = _chosen_votes(statistics_or_bounds, votes)
+            bounds = bound_statistics(
+                statistics_or_bounds, failure_probability=failure_probability, rule=rule, votes=votes, bound=bound
+            )
+        radius = method.radius(bounds.top_lower, bounds.rival_upper, weights[:, None], bounds.sigma)
     if real_valued:
         if isinstance(statistics_or_bounds, ProbabilityBounds):
             raise InvalidArgument("real_valued needs Statistics drawn with integer noise, got bounds.")
@@ -195,6 +216,7 @@ def certify(
         sigma=bounds.sigma,
         failure_probability=bounds.failure_probability,
         real_valued=real_valued,
+        votes=used,
         labels=bounds.labels,
         indices=bounds.indices,
     )
@@ -219,21 +241,112 @@ def quantisation_distance(manifest: Mapping[str, Any]) -> float:
 
 
 def bound_statistics(
-    statistics: "Statistics", *, failure_probability: float = 1e-3, rule: str = "pair"
+    statistics: "Statistics",
+    *,
+    failure_probability: float | None = None,
+    rule: str = "pair",
+    votes: str | None = None,
+    bound: str = "betting",
 ) -> ProbabilityBounds:
-    """`bound_probabilities` of stored votes, invalid ones and the noise's distance from Gaussian included."""
-    noise = statistics.manifest["draws"].get("noise", {})
-    return bound_probabilities(
-        statistics.selection_counts,
-        statistics.estimation_counts,
+    """Bounds from stored votes, the noise's distance from Gaussian included. Arguments as `certify`.
+
+    Where sampling could stop early, each input's bounds are those that the schedule reserved for the look it stopped at.
+
+    Raises: InvalidArgument: votes that the run does not hold, or a failure probability or rule other than its schedule's.
+    """
+    draws = statistics.manifest["draws"]
+    err, spent = _spending(statistics, failure_probability, rule)
+    total_variation = float(draws.get("noise", {}).get("total_variation", 0.0))
+    if _chosen_votes(statistics, votes) == "hard":
+        return bound_probabilities(
+            statistics.selection_counts,
+            statistics.estimation_counts,
+            sigma=statistics.sigma,
+            failure_probability=err,
+            rule=rule,
+            invalid=statistics.estimation_invalid,
+            total_variation=total_variation,
+            labels=statistics.labels,
+            indices=statistics.indices,
+            spent=spent,
+        )
+    from certmix.soft_bounds import mean_bounds
+
+    assert statistics.soft is not None
+    maximum_radius(statistics.num_estimation, err, statistics.sigma, rule)  # its checks hold for soft votes as well
+    lower, upper = mean_bounds(statistics.soft, err, share=RULES[rule], bound=bound)
+    return ProbabilityBounds(
+        prediction=statistics.soft.prediction,
+        top_lower=np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0),
+        rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
         sigma=statistics.sigma,
-        failure_probability=failure_probability,
-        rule=rule,
-        invalid=statistics.estimation_invalid,
-        total_variation=float(noise.get("total_variation", 0.0)),
+        failure_probability=err,
         labels=statistics.labels,
         indices=statistics.indices,
     )
+
+
+def _by_distribution(
+    statistics: "Statistics | ProbabilityBounds",
+    weights: NDArray[np.float64],
+    failure_probability: float | None,
+    rule: str,
+    votes: str | None,
+) -> tuple[ProbabilityBounds, NDArray[np.float64]]:
+    """Bounds on the means, for what goes with the certificates, and the radii of the CDF certificate."""
+    if isinstance(statistics, ProbabilityBounds) or _chosen_votes(statistics, votes or "soft") != "soft":
+        raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with votes='soft'.")
+    if rule != "pair":
+        raise InvalidArgument(f"rule must be pair for certifier 'cdf', got {rule!r}; it bounds every rival.")
+    from certmix.soft_bounds import distribution_bounds
+
+    assert statistics.soft is not None
+    err, _ = _spending(statistics, failure_probability, rule)
+    maximum_radius(statistics.num_estimation, err, statistics.sigma)
+    total_variation = float(statistics.manifest["draws"].get("noise", {}).get("total_variation", 0.0))
+    made = distribution_bounds(statistics.soft, err, statistics.sigma, total_variation=total_variation)
+    bounds = ProbabilityBounds(
+        prediction=statistics.soft.prediction,
+        top_lower=made.top_lower,
+        rival_upper=made.rival_upper,
+        sigma=statistics.sigma,
+        failure_probability=err,
+        labels=statistics.labels,
+        indices=statistics.indices,
+    )
+    return bounds, made.radius(weights)
+
+
+def _chosen_votes(statistics: "Statistics", votes: str | None) -> str:
+    if votes not in (None, "hard", "soft"):
+        raise InvalidArgument(f"votes must be hard or soft, got {votes!r}.")
+    chosen = votes or ("soft" if statistics.manifest["draws"].get("votes", "hard") == "soft" else "hard")
+    if chosen == "soft" and statistics.soft is None:
+        raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
+    return chosen
+
+
+def _spending(
+    statistics: "Statistics", failure_probability: float | None, rule: str
+) -> tuple[float, NDArray[np.float64] | None]:
+    """The failure probability, and what each input's bounds may spend of it where sampling could stop early."""
+    schedule = statistics.manifest["draws"].get("schedule")
+    if schedule is None:
+        return DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability, None
+    from certmix.sequential import read_schedule
+
+    declared = float(schedule["failure_probability"])
+    if failure_probability not in (None, declared):
+        raise InvalidArgument(
+            f"failure_probability must be {declared:g}, got {failure_probability:g}: this run could stop early, its looks "
+            f"were planned to spend {declared:g} together, and another value would have stopped elsewhere; sample anew."
+        )
+    if rule != "pair":
+        raise InvalidArgument(
+            f"rule must be pair, got {rule!r}: this run could stop early, and its looks were planned with pair bounds."
+        )
+    used = statistics.estimation_counts.sum(axis=1) + statistics.estimation_invalid
+    return declared, read_schedule(schedule, statistics.sigma).spent_at(used)
 
 
 def _votes(name: str, counts: ArrayLike) -> NDArray[np.int64]:

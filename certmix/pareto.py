@@ -221,9 +221,14 @@ class ParetoResult:
 
 
 def candidate_from_statistics(
-    statistics: "Statistics", *, hard_accurate: bool = True, failure_probability: float = 1e-3, rule: str = "pair"
+    statistics: "Statistics",
+    *,
+    hard_accurate: bool = True,
+    failure_probability: float | None = None,
+    rule: str = "pair",
+    votes: str | None = None,
 ) -> Candidate:
-    """A candidate from stored draws in which g was recorded.
+    """A candidate from stored draws in which g was recorded; arguments as `certify`.
 
     Raises: InvalidArgument: the accurate model's probabilities were not recorded.
     """
@@ -235,8 +240,10 @@ def candidate_from_statistics(
     g = statistics.accurate_probabilities.astype(np.float64)
     if hard_accurate:
         g = np.eye(g.shape[1])[g.argmax(axis=1)]
-    bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule)
-    return Candidate(bounds, g, statistics.estimation_counts.astype(np.float64))
+    bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
+    soft = statistics.soft if (votes or statistics.manifest["draws"].get("votes")) == "soft" else None
+    robust = statistics.estimation_counts if soft is None else soft.mean_probabilities(statistics.num_classes)
+    return Candidate(bounds, g, robust.astype(np.float64))
 
 
 def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLike) -> Candidate:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from certmix.certification import Certificates
-from certmix.certifiers import CERTIFIERS
+from certmix.certifiers import LABELS
 from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
 from certmix.pareto import ParetoResult
@@ -26,6 +26,7 @@ DASHES: dict[str, Any] = {
     "theorem-a1": (0, (5, 2)),
     "theorem-3.5": (0, (1, 1.5)),
     "theorem-3.5-paper": (0, (5, 2, 1, 2)),
+    "cdf": (0, (3, 1, 1, 1, 1, 1)),
 }
 
 
@@ -66,7 +67,7 @@ def certified_lines(certificates: Sequence[Certificates]) -> list[Line]:
         for position, weight in enumerate(made.mixing_weight):
             radii, accuracy = exact_steps(made.radius[position], made.prediction == made.labels)
             lower, upper = accuracy_interval(np.rint(accuracy * len(made.labels)), len(made.labels))
-            name = f"{CERTIFIERS[made.certifier].label}, weight {weight:g}"
+            name = f"{LABELS[made.certifier]}, weight {weight:g}"
             colour = COLOURS[weights.index(float(weight)) % len(COLOURS)]
             lines.append(Line(name, radii, accuracy, lower, upper, colour, DASHES[made.certifier]))
     return lines

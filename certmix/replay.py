@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from scipy import special
 
-from certmix.certification import RULES, Certificates, quantisation_distance
+from certmix.certification import RULES, Certificates, certify, quantisation_distance
 from certmix.datasets import Dataset, Subset
 from certmix.errors import InvalidArgument
 from certmix.sampling import sample
+from certmix.sequential import read_schedule
 from certmix.statistics_store import Statistics
 
 _mp = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
@@ -91,8 +92,11 @@ def redraw(
         accurate=accurate,
         seed=int(draws["seed"], 16),
         batch_size=environment["batch_size"],
+        exact_batch=True,
         noise=draws["noise"]["kind"],
         on_invalid=draws["on_invalid"],
+        votes=draws["votes"],
+        schedule=None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma),
         device=device,
         progress=progress,
     )
@@ -134,6 +138,11 @@ def compare_counts(stored: Statistics, redrawn: Statistics, result: Verification
                     f"input {index}: {kind} votes stored {old.tolist()}, redrawn {new.tolist()} (last: invalid), "
                     f"{int(np.abs(old - new).sum() + 1) // 2} differ"
                 )
+        if stored.soft is not None and redrawn.soft is not None:
+            old_bins, new_bins = stored.soft.estimation.counts[kept], redrawn.soft.estimation.counts[row]
+            if not np.array_equal(old_bins, new_bins):
+                moved = int(np.abs(old_bins - new_bins).sum()) // 2
+                result.differences.append(f"input {index}: {moved} soft votes fell into other bins when redrawn")
         _note_change(f"label of input {index}", int(stored.labels[kept]), int(redrawn.labels[row]), result)
         if stored.accurate_probabilities is not None and redrawn.accurate_probabilities is not None:
             apart = np.abs(stored.accurate_probabilities[kept] - redrawn.accurate_probabilities[row]).max()
@@ -142,7 +151,12 @@ def compare_counts(stored: Statistics, redrawn: Statistics, result: Verification
 
 
 def check_certificates(
-    statistics: Statistics, certificates: Certificates, result: Verification, *, rule: str = "pair"
+    statistics: Statistics,
+    certificates: Certificates,
+    result: Verification,
+    *,
+    rule: str = "pair",
+    bound: str = "betting",
 ) -> None:
     """Recompute every radius from the counts at 50 digits; a radius above the truth, or far below it, is a difference.
 
@@ -150,17 +164,26 @@ def check_certificates(
         statistics: the stored counts.
         certificates: of those counts, with their failure probability; rows in the same order.
         result: takes the findings.
-        rule: of the bounds behind them.
+        rule, bound: of the bounds behind them. Certificates of soft votes are recomputed by the package's own
+            arithmetic only, and a remark says so.
     """
     if certificates.failure_probability is None:
         raise InvalidArgument("certificates to check must state their failure_probability, got None.")
-    noise = statistics.manifest["draws"]["noise"]
+    if certificates.votes == "soft":
+        _check_soft(statistics, certificates, result, bound)
+        return
+    draws = statistics.manifest["draws"]
+    schedule = None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma)
+    noise = draws["noise"]
     offset = quantisation_distance(statistics.manifest) if certificates.real_valued else 0.0
     for row, index in enumerate(statistics.indices.tolist()):
+        err = certificates.failure_probability
+        if schedule is not None:  # what the look where this input stopped may spend
+            err = float(schedule.spent_at(statistics.estimation_counts[row].sum() + statistics.estimation_invalid[row]))
         winner, bounds = pair_bounds(
             statistics,
             row,
-            failure_probability=certificates.failure_probability,
+            failure_probability=err,
             rule=rule,
             total_variation=float(noise.get("total_variation", 0.0)),
         )
@@ -177,6 +200,25 @@ def check_certificates(
                 result.differences.append(f"{said} is above what the votes support")
             elif certifies(certificates.certifier, bounds, _mp.mpf(weight), max(inside, reached) + _LOSS):
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
+
+
+def _check_soft(statistics: Statistics, certificates: Certificates, result: Verification, bound: str) -> None:
+    again = certify(
+        statistics,
+        mixing_weight=certificates.mixing_weight,
+        certifier=certificates.certifier,
+        failure_probability=certificates.failure_probability,
+        votes="soft",
+        bound=bound,
+        real_valued=certificates.real_valued,
+    )
+    result.certificates_checked += again.radius.size
+    result.remarks.append("certificates of soft votes were recomputed in float64, not by independent arithmetic")
+    for position, row in zip(*np.nonzero(again.radius < certificates.radius - 1e-9), strict=True):
+        result.differences.append(
+            f"input {statistics.indices[row]}, {certificates.certifier}, weight {certificates.mixing_weight[position]:g}: "
+            f"radius {certificates.radius[position, row]:.9g} is above the recomputed {again.radius[position, row]:.9g}"
+        )
 
 
 def pair_bounds(
@@ -318,6 +360,7 @@ def certificates_of(
                 sigma=statistics.sigma,
                 failure_probability=promise["failure_probability"],
                 real_valued=promise["real_valued"],
+                votes=promise["votes"],
                 labels=statistics.labels,
                 indices=statistics.indices,
             )

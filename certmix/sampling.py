@@ -7,29 +7,32 @@ on the device. Source of the procedure: Cohen et al. 2019, arXiv:1902.02918, CER
 import math
 import platform
 import secrets
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import certmix
+from certmix.batch_size import calibrate_batch_size
 from certmix.datasets import Dataset
+from certmix.distributed import Team
+from certmix.drawing import DrawLoop
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
-from certmix.noise import Purpose, describe_noise, make_noise
+from certmix.noise import describe_noise, make_noise
+from certmix.sequential import Schedule
+from certmix.shards import InputRecord
 from certmix.statistics_store import (
     MANIFEST,
     SCHEMA_VERSION,
-    InputRecord,
     RunWriter,
     Statistics,
     from_records,
     read_manifest,
+    read_statistics,
+    refuse_disagreement,
 )
 
 Progress = Callable[[int, int], None]  # (inputs done, inputs in all)
@@ -45,14 +48,19 @@ def sample(
     accurate: torch.nn.Module | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
-    batch_size: int = 1000,
+    batch_size: int | None = None,
+    exact_batch: bool = False,
     device: str | torch.device = "auto",
     noise: Literal["auto", "integer", "float"] = "auto",
+    votes: Literal["hard", "soft", "both"] = "hard",
+    schedule: Schedule | None = None,
     on_invalid: Literal["error", "count"] = "error",
     progress: Progress | None = None,
     model_spec: str | None = None,
     accurate_spec: str | None = None,
     flush_seconds: float = 10.0,
+    shard: tuple[int, int] = (0, 1),
+    team: Team | None = None,
 ) -> Statistics:
     """Votes of `robust` under N(0, sigma^2) noise on every input. Source: Cohen et al. 2019, CERTIFY's two samplings.
 
@@ -68,39 +76,48 @@ def sample(
         accurate: g, whose softmax at the clean input is recorded once per input; certificates never depend on it.
         seed: in [0, 2**128); None takes fresh operating-system entropy (or the stored run's seed), and records it.
         out: run folder to write and resume; None keeps the statistics in memory.
-        batch_size: most draws per forward pass. The last pass is padded, so that every pass has one shape.
+        batch_size: draws per forward pass; the last pass is padded, so that every pass has one shape. None takes the
+            stored run's, or the fastest of a short calibration that is remembered on this machine.
+        exact_batch: keep that shape even where the whole run has fewer draws (to replay a part of a run).
         device: where the models run; "auto" takes a GPU where there is one.
         noise: "integer" is the exactly rounded Gaussian on the data set's grid; "float" is float32 noise, whose
             certificates hold up to rounding; "auto" takes integer wherever the inputs lie on a grid.
+        votes: "hard" counts classes. "soft" and "both" also store histograms of the class probabilities, from which the
+            smoothed probabilities of the paper's Section A.1 are bounded; `certify` takes them by default for "soft".
+            Their last bits are the model's own, and may depend on the batch size.
+        schedule: looks at which an input may stop early, of `certmix.sequential.make_schedule`; hard votes only.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         progress: called with (inputs done, inputs in all).
         model_spec, accurate_spec: recorded in the manifest beside the models' sha256.
         flush_seconds: a killed process loses at most this much sampling.
-    Returns: Statistics in order of input index.
+        shard: (I, N): draw every N-th input from the I-th on; folders of one seed are merged by `read_statistics`.
+        team: processes that fill one run folder together, of `certmix.distributed.join_team`.
+    Returns: Statistics in order of input index: what this process drew, and on the leading one all that is stored.
     Raises:
         InvalidArgument: a value outside its range, named.
         SamplingError: outputs of the wrong shape or not finite, or different outputs for one input.
         NoiseError: the noise really used failed its audit.
         RunError: `out` is no run, in use, damaged, or from other settings.
     """
+    team = team or Team()
     _check_arguments(sigma, num_selection, num_estimation, batch_size, seed, on_invalid)
-    device = _device(device)
-    _prepare(robust, device)
+    _check_votes(votes, schedule, num_estimation, sigma)
+    _check_parts(shard, team, seed, out)
+    device = choose_device(device)
+    models = {"robust": robust, "accurate": accurate}
+    specs = {"robust": model_spec, "accurate": accurate_spec}
+    for model in models.values():
+        if model is not None:
+            model.eval().to(device)
     draws: dict[str, Any] = {
-        "model": {"spec": model_spec, "sha256": fingerprint(robust)},
-        "accurate": None,
-        "dataset": {
-            "spec": dataset.spec,
-            "fingerprint": dataset.fingerprint,
-            "subset": dict(dataset.subset),
-            "inputs": len(dataset),
-            "input_shape": list(dataset.input_shape),
-        },
+        "model": _describe_model(robust, specs["robust"]),
+        "accurate": None if accurate is None else _describe_model(accurate, specs["accurate"]),
+        "dataset": _describe_dataset(dataset),
         "num_classes": dataset.num_classes,
         "sigma": float(sigma),
         "num_selection": int(num_selection),
         "num_estimation": int(num_estimation),
-        "votes": "hard",
+        "votes": votes,
         "noise": describe_noise(
             noise, sigma=sigma, size=math.prod(dataset.input_shape), grid_levels=dataset.grid_levels
         ),
@@ -108,131 +125,138 @@ def sample(
         "device": device.type,
         "on_invalid": on_invalid,
     }
-    if accurate is not None:
-        _prepare(accurate, device)
-        draws["accurate"] = {"spec": accurate_spec, "sha256": fingerprint(accurate)}
-    draws["seed"] = hex(_choose_seed(seed, out))  # only after the models are fixed
-    manifest = {"schema_version": SCHEMA_VERSION, "draws": draws, "environment": _environment(device, batch_size)}
-    sampler = _Sampler(robust, accurate, dataset, draws, device, batch_size)
+    if schedule is not None:
+        draws["schedule"] = schedule.describe()
+
+    def first_manifest() -> dict[str, Any]:
+        fixed = {**draws, "seed": hex(_choose_seed(seed, out))}  # only after the models are fixed
+        rows = batch_size or _stored_batch_size(out) or _calibrated(robust, dataset, device, draws)
+        # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
+        rows = rows if exact_batch else min(rows, len(dataset) * (num_selection + num_estimation))
+        return {"schema_version": SCHEMA_VERSION, "draws": fixed, "environment": _environment(device, rows)}
+
+    manifest = team.share("manifest", first_manifest)
+    if not team.leads:
+        refuse_disagreement(manifest["draws"], {**draws, "seed": manifest["draws"]["seed"]}, Path(str(out)))
+    loop = _draw_loop(robust, accurate, dataset, manifest, device, schedule)
+    resuming = out is not None and (Path(out) / MANIFEST).exists()
+    if not resuming:  # a model that cannot be certified leaves no run behind
+        _probe(models, dataset, loop.batch, device)
+    mine = list(range(len(dataset)))[shard[0] :: shard[1]]
     if out is None:
-        return from_records(list(_report(sampler.records(set()), 0, len(dataset), progress)), manifest)
-    if not (Path(out) / MANIFEST).exists():
-        sampler.probe()  # a model that cannot be certified leaves no run behind
-    writer = RunWriter(out, manifest, flush_seconds=flush_seconds)
-    with writer:
-        for record in _report(sampler.records(writer.done), len(writer.done), len(dataset), progress):
+        return from_records(list(_report(loop.records(iter(mine), {}), 0, len(mine), progress)), manifest)
+    _draw_into(out, manifest, loop, mine, models, team, resuming, flush_seconds, progress)
+    return read_statistics(out)
+
+
+def _draw_into(
+    out: str | Path,
+    manifest: dict[str, Any],
+    loop: DrawLoop,
+    mine: list[int],
+    models: dict[str, torch.nn.Module | None],
+    team: Team,
+    resuming: bool,
+    flush_seconds: float,
+    progress: Progress | None,
+) -> None:
+    """Draw what a run folder lacks, together with the other ranks, and store it as it comes."""
+    indices = loop.dataset.indices.tolist()
+    patience = 10.0 if team.size > 1 else 0.0  # ranks of a launcher that was killed take a second to notice
+    with RunWriter(out, manifest, flush_seconds=flush_seconds, rank=team.rank, patience=patience) as writer:
+        missing = team.share("missing", lambda: [position for position in mine if indices[position] not in writer.done])
+        if resuming and missing:
+            _probe(models, loop.dataset, loop.batch, loop.device)
+        before = len(mine) - len(missing)
+
+        def tell(done: int) -> None:
+            if progress and team.leads:
+                progress(before + done, len(mine))
+
+        tell(0)
+        loop.between_passes = writer.save_if_due
+        for record in loop.records(team.claim(missing), writer.read_partial() if missing else {}):
             writer.add(record)
+            tell(team.count_done(1))
         writer.flush()
-        if sampler.noise.audit is not None and sampler.noise.audit.tests():
-            writer.record_audit(sampler.noise.audit.summary())
-    return from_records(writer.records, writer.manifest)
+        audit = loop.noise.audit
+        summary = audit.summary() if audit is not None and audit.tests() else None
+        if summary is not None and loop.batch != manifest["environment"]["batch_size"]:
+            summary["batch_size"] = loop.batch  # memory did not hold more
+        for made in team.finish(summary, tell):
+            writer.record_audit(made)
+        if team.leads:
+            writer.drop_partial()
 
 
-@dataclass
-class _Sampler:
-    robust: torch.nn.Module
-    accurate: torch.nn.Module | None
-    dataset: Dataset
-    draws: dict[str, Any]
-    device: torch.device
-    batch_size: int
+def _describe_model(model: torch.nn.Module, spec: str | None) -> dict[str, Any]:
+    return {"spec": spec, "sha256": fingerprint(model)}
 
-    def __post_init__(self) -> None:
-        self.probed = False
-        total = self.draws["num_selection"] + self.draws["num_estimation"]
-        # As few passes as the batch size allows, of equal size: little padding.
-        self.batch = -(-total // -(-total // self.batch_size))
 
-    @torch.inference_mode()
-    def records(self, done: set[int]) -> Iterator[InputRecord]:
-        """One record per input that is not done, in order."""
-        size = math.prod(self.dataset.input_shape)
-        seed, sigma = int(self.draws["seed"], 16), self.draws["sigma"]
-        self.noise = make_noise(self.draws["noise"], seed=seed, sigma=sigma, size=size, device=self.device)
-        total = self.draws["num_selection"] + self.draws["num_estimation"]
-        self.buffer = torch.zeros(self.batch, size, dtype=torch.float32, device=self.device)
-        for position, index in enumerate(self.dataset.indices):
-            if int(index) in done:
-                continue
-            started = time.perf_counter()
-            clean, label = self.dataset[position]
-            clean = clean.to(self.device, torch.float32)
-            if not self.probed:
-                self.probe()
-            counts = self._count(clean.reshape(-1), int(index))
-            self.noise.check()
-            invalid = counts[:, -1]
-            if invalid.any() and self.draws["on_invalid"] == "error":
-                raise SamplingError(
-                    f"model output must be finite, got NaN or infinity in {int(invalid.sum())} of {total} draws at "
-                    f"input {index}; mend the model, or count them as votes against it with --on-invalid count."
-                )
-            yield InputRecord(
-                index=int(index),
-                label=label,
-                selection_counts=counts[0, :-1],
-                estimation_counts=counts[1, :-1],
-                selection_invalid=int(invalid[0]),
-                estimation_invalid=int(invalid[1]),
-                accurate_probabilities=self._accurate_probabilities(clean, int(index)),
-                seconds=time.perf_counter() - started,
+def _describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "spec": dataset.spec,
+        "fingerprint": dataset.fingerprint,
+        "subset": dict(dataset.subset),
+        "inputs": len(dataset),
+        "input_shape": list(dataset.input_shape),
+    }
+
+
+def _draw_loop(
+    robust: torch.nn.Module,
+    accurate: torch.nn.Module | None,
+    dataset: Dataset,
+    manifest: dict[str, Any],
+    device: torch.device,
+    schedule: Schedule | None,
+) -> DrawLoop:
+    draws = manifest["draws"]
+    made = make_noise(
+        draws["noise"],
+        seed=int(draws["seed"], 16),
+        sigma=draws["sigma"],
+        size=math.prod(dataset.input_shape),
+        device=device,
+    )
+    batch = manifest["environment"]["batch_size"]
+    return DrawLoop(robust, accurate, dataset, draws, made, device, batch, schedule)
+
+
+def _stored_batch_size(out: str | Path | None) -> int | None:
+    if out is None or not (Path(out) / MANIFEST).exists():
+        return None
+    return int(read_manifest(out)["environment"]["batch_size"])
+
+
+def _calibrated(robust: torch.nn.Module, dataset: Dataset, device: torch.device, draws: dict[str, Any]) -> int:
+    """The fastest batch size, or the default where the model does not take such inputs at all: the probe will say so."""
+    try:
+        return calibrate_batch_size(robust, dataset.input_shape, device, key=draws["model"]["sha256"])
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return 100
+
+
+@torch.inference_mode()
+def _probe(models: dict[str, torch.nn.Module | None], dataset: Dataset, batch: int, device: torch.device) -> None:
+    """Refuse a model whose outputs have the wrong shape, or differ between two calls on the same batch."""
+    clean = dataset[0][0].to(device, torch.float32)
+    shape = tuple(dataset.input_shape)
+    inputs = clean.unsqueeze(0).expand(batch, *shape).contiguous()
+    for name, model in models.items():
+        if model is None:
+            continue
+        outputs = _forward(model, inputs, name)
+        if outputs.shape != (batch, dataset.num_classes):
+            raise SamplingError(
+                f"the {name} model's output must have shape (batch, classes) = {(batch, dataset.num_classes)} for inputs "
+                f"of shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's classes."
             )
-
-    def _count(self, clean: torch.Tensor, index: int) -> NDArray[np.int64]:
-        """Votes of one input, shape (2, classes + 1): selection and estimation; the last column is invalid."""
-        classes, n0 = self.draws["num_classes"], self.draws["num_selection"]
-        total = n0 + self.draws["num_estimation"]
-        counts = torch.zeros(2, classes + 1, dtype=torch.int64, device=self.device)
-        ones = torch.ones(self.batch, dtype=torch.int64, device=self.device)
-        for start in range(0, total, self.batch):
-            stop = min(start + self.batch, total)
-            split = min(max(n0, start), stop)  # draws before it are selection draws, from it on estimation draws
-            self._fill(clean, index, "selection", 0, split - start, start)
-            self._fill(clean, index, "estimation", split - start, stop - start, split - n0)
-            votes = self._votes(self.buffer)
-            counts[0].scatter_add_(0, votes[: split - start], ones[: split - start])
-            counts[1].scatter_add_(0, votes[split - start : stop - start], ones[split - start : stop - start])
-        return np.array(counts.cpu().numpy())  # a copy: records that share torch's memory take three times as much
-
-    def _fill(self, clean: torch.Tensor, index: int, purpose: Purpose, begin: int, end: int, first_draw: int) -> None:
-        if begin < end:
-            self.noise.add_to(self.buffer[begin:end], clean, index=index, purpose=purpose, start=first_draw)
-
-    def _votes(self, flat: torch.Tensor) -> torch.Tensor:
-        """Class voted for by each row, shape (rows,), int64; `classes` where an output is not finite."""
-        logits = self.robust(flat.view(len(flat), *self.dataset.input_shape))
-        votes = logits.argmax(dim=1)
-        return torch.where(torch.isfinite(logits).all(dim=1), votes, self.draws["num_classes"])
-
-    @torch.inference_mode()
-    def probe(self) -> None:
-        """Refuse a model whose outputs have the wrong shape, or differ between two calls on the same batch."""
-        self.probed = True
-        clean = self.dataset[0][0].to(self.device, torch.float32)
-        classes, shape = self.draws["num_classes"], tuple(self.dataset.input_shape)
-        batch = clean.unsqueeze(0).expand(self.batch, *shape).contiguous()
-        for name, model in (("robust", self.robust), ("accurate", self.accurate)):
-            if model is None:
-                continue
-            outputs = _forward(model, batch, name)
-            if outputs.shape != (self.batch, classes):
-                raise SamplingError(
-                    f"the {name} model's output must have shape (batch, classes) = {(self.batch, classes)} for inputs "
-                    f"of shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's classes."
-                )
-            if not torch.equal(outputs.nan_to_num(), _forward(model, batch, name).nan_to_num()):
-                raise SamplingError(
-                    f"the {name} model must be one fixed function, got different outputs for the same inputs; "
-                    "switch off what is random in it (dropout outside eval mode, noise layers)."
-                )
-
-    def _accurate_probabilities(self, clean: torch.Tensor, index: int) -> NDArray[np.float32] | None:
-        if self.accurate is None:
-            return None
-        probabilities = torch.softmax(self.accurate(clean.unsqueeze(0)).double(), dim=1)[0].float().cpu().numpy()
-        if not np.isfinite(probabilities).all():
-            raise SamplingError(f"the accurate model's output must be finite, got NaN or infinity at input {index}.")
-        return np.asarray(probabilities, dtype=np.float32)
+        if not torch.equal(outputs.nan_to_num(), _forward(model, inputs, name).nan_to_num()):
+            raise SamplingError(
+                f"the {name} model must be one fixed function, got different outputs for the same inputs; "
+                "switch off what is random in it (dropout outside eval mode, noise layers)."
+            )
 
 
 def _forward(model: torch.nn.Module, batch: torch.Tensor, name: str) -> torch.Tensor:
@@ -247,10 +271,6 @@ def _forward(model: torch.nn.Module, batch: torch.Tensor, name: str) -> torch.Te
     if not isinstance(outputs, torch.Tensor):
         raise SamplingError(f"the {name} model must return a tensor of logits, got {type(outputs).__name__}.")
     return outputs
-
-
-def _prepare(model: torch.nn.Module, device: torch.device) -> None:
-    model.eval().to(device)
 
 
 def _report(records: Iterator[InputRecord], done: int, total: int, progress: Progress | None) -> Iterator[InputRecord]:
@@ -289,7 +309,8 @@ def _environment(device: torch.device, batch_size: int) -> dict[str, Any]:
     }
 
 
-def _device(name: str | torch.device) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
+    """The device of a name; "auto" is a GPU where there is one. Raises InvalidArgument where torch cannot use it."""
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -301,8 +322,34 @@ def _device(name: str | torch.device) -> torch.device:
     return device
 
 
+def _check_votes(votes: str, schedule: Schedule | None, num_estimation: int, sigma: float) -> None:
+    if votes not in ("hard", "soft", "both"):
+        raise InvalidArgument(f"votes must be hard, soft or both, got {votes!r}.")
+    if schedule is None:
+        return
+    if votes != "hard":
+        raise InvalidArgument(
+            f"votes must be hard where sampling may stop early, got {votes!r}; leave out one of the two."
+        )
+    if schedule.looks[-1] != num_estimation or schedule.sigma != sigma:
+        raise InvalidArgument(
+            f"schedule must be for num_estimation {num_estimation} and sigma {sigma:g}, got one for {schedule.looks[-1]} "
+            f"and {schedule.sigma:g}."
+        )
+
+
+def _check_parts(shard: tuple[int, int], team: Team, seed: int | None, out: str | Path | None) -> None:
+    number, total = shard
+    if not 0 <= number < total:
+        raise InvalidArgument(f"shard must be (I, N) with 0 <= I < N, got {shard}.")
+    if total > 1 and seed is None and (out is None or not (Path(out) / MANIFEST).exists()):
+        raise InvalidArgument("shard needs a seed that all parts share, got none; choose one, such as --seed 20250101.")
+    if team.size > 1 and (out is None or total > 1):
+        raise InvalidArgument("several processes need one run folder and no shards; give --out, leave out --shard.")
+
+
 def _check_arguments(
-    sigma: float, num_selection: int, num_estimation: int, batch_size: int, seed: int | None, on_invalid: str
+    sigma: float, num_selection: int, num_estimation: int, batch_size: int | None, seed: int | None, on_invalid: str
 ) -> None:
     if on_invalid not in ("error", "count"):
         raise InvalidArgument(f"on_invalid must be error or count, got {on_invalid!r}.")
@@ -311,7 +358,7 @@ def _check_arguments(
     for name, value in (
         ("num_selection", num_selection),
         ("num_estimation", num_estimation),
-        ("batch_size", batch_size),
+        ("batch_size", 1 if batch_size is None else batch_size),
     ):
         if value < 1:
             raise InvalidArgument(f"{name} must be >= 1, got {value}; the paper draws 100 and 10,000.")

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,9 +20,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.errors import NoiseError, RunError
+from certmix.shards import (
+    InputRecord,
+    PartialRecord,
+    check_record,
+    from_table,
+    partials_from_table,
+    partials_to_table,
+    to_table,
+)
+from certmix.soft_votes import SoftVotes, unpack
 
 SCHEMA_VERSION = 1
-MANIFEST, SHARDS = "manifest.json", "shards"
+MANIFEST, SHARDS, PARTIAL = "manifest.json", "shards", "partial-{}.parquet"
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Statistics:
         accurate_probabilities: softmax of the accurate model at the clean input, shape (inputs, classes); or None.
         seconds: sampling time of each input, shape (inputs,), float64.
         manifest: what defines the draws (`manifest["draws"]`) and where they were made.
+        soft: histograms of the class probabilities; None for hard votes only.
     """
 
     selection_counts: NDArray[np.int64]
@@ -50,6 +61,7 @@ class Statistics:
     accurate_probabilities: NDArray[np.float32] | None
     seconds: NDArray[np.float64]
     manifest: Mapping[str, Any]
+    soft: SoftVotes | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -66,22 +78,8 @@ class Statistics:
 
     @property
     def num_estimation(self) -> int:
-        """Estimation draws per input."""
+        """Estimation draws per input; at most so many where sampling may stop early."""
         return int(self.manifest["draws"]["num_estimation"])
-
-
-@dataclass(frozen=True)
-class InputRecord:
-    """What was drawn for one input: a row of a shard."""
-
-    index: int
-    label: int
-    selection_counts: NDArray[np.int64]
-    estimation_counts: NDArray[np.int64]
-    selection_invalid: int
-    estimation_invalid: int
-    accurate_probabilities: NDArray[np.float32] | None
-    seconds: float
 
 
 def from_records(records: Sequence[InputRecord], manifest: Mapping[str, Any]) -> Statistics:
@@ -104,7 +102,16 @@ def from_records(records: Sequence[InputRecord], manifest: Mapping[str, Any]) ->
         accurate_probabilities=stack("accurate_probabilities", np.float32, (classes,)) if with_accurate else None,
         seconds=stack("seconds", np.float64),
         manifest=manifest,
+        soft=_soft_votes(rows) if manifest["draws"].get("votes", "hard") != "hard" else None,
     )
+
+
+def _soft_votes(rows: Sequence[InputRecord]) -> SoftVotes | None:
+    found = [row.soft for row in rows if row.soft is not None]
+    if not found:
+        return None
+    top, rivals, packed = zip(*found, strict=True)
+    return unpack(np.array(top, dtype=np.int64), np.stack(rivals), np.stack(packed))
 
 
 class RunWriter:
@@ -116,20 +123,35 @@ class RunWriter:
         folder: the run folder; created when absent.
         manifest: what this process would draw; must agree with the folder's manifest in everything under "draws".
         flush_seconds: at most this much sampling is held in memory.
+        rank: of several processes that write the run together. Rank 0 opens it and must come first; the others do not
+            read what is stored, and only add shards.
+        patience: seconds to wait for another writer to end.
     Raises: RunError: the folder is no run, in use, damaged, or from other settings (both values are named).
     """
 
-    def __init__(self, folder: str | Path, manifest: Mapping[str, Any], *, flush_seconds: float = 10.0) -> None:
-        self.folder, self.manifest = Path(folder), manifest
+    def __init__(
+        self,
+        folder: str | Path,
+        manifest: Mapping[str, Any],
+        *,
+        flush_seconds: float = 10.0,
+        rank: int = 0,
+        patience: float = 0.0,
+    ) -> None:
+        self.folder, self.manifest, self.rank = Path(folder), manifest, rank
         self._flush_seconds = flush_seconds
         self._pending: list[InputRecord] = []
         self._last_flush = time.monotonic()
+        self._lock: TextIO | None = None
+        self.done: set[int] = set()  # indices of the inputs that need no more draws
+        if rank:
+            return
         with _writing(self.folder):
             (self.folder / SHARDS).mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder)
+            self._lock = _lock(self.folder, patience)
             try:
                 self._open_manifest()
-                self.records = _read_shards(self.folder, self.manifest)
+                self.done = {record.index for record in _read_shards(self.folder, self.manifest)}
                 for leftover in (self.folder / SHARDS).glob(".writing-*"):
                     leftover.unlink()
             except BaseException:
@@ -148,14 +170,9 @@ class RunWriter:
         else:
             self._write_manifest()
 
-    @property
-    def done(self) -> set[int]:
-        """Indices of the inputs that need no more draws."""
-        return {record.index for record in self.records}
-
     def add(self, record: InputRecord) -> None:
         """Take one input's record; writes a shard when enough time has passed."""
-        self.records.append(record)
+        self.done.add(record.index)
         self._pending.append(record)
         if time.monotonic() - self._last_flush >= self._flush_seconds:
             self.flush()
@@ -166,13 +183,51 @@ class RunWriter:
         if not self._pending:
             return
         first, last = self._pending[0].index, self._pending[-1].index
-        stamp = f"{time.time_ns():x}-{os.getpid():x}"
+        stamp = f"{time.time_ns():x}-{os.getpid():x}-{self.rank}"
         with _writing(self.folder):
             sink = pa.BufferOutputStream()
-            pq.write_table(_to_table(self._pending, self.manifest), sink, compression="zstd", write_page_checksum=True)
+            pq.write_table(
+                to_table(self._pending, str(self.manifest["draws"]["seed"])),
+                sink,
+                compression="zstd",
+                write_page_checksum=True,
+            )
             path = self.folder / SHARDS / f"{first:08d}-{last:08d}-{stamp}.parquet"
             _write_atomically(path, sink.getvalue().to_pybytes())
         self._pending = []
+
+    def save_if_due(self, states: Callable[[], Sequence[PartialRecord]]) -> None:
+        """Store finished and unfinished inputs when `flush_seconds` have passed: long inputs lose no more than that."""
+        if time.monotonic() - self._last_flush >= self._flush_seconds:
+            self.flush()
+            self.save_partial(states())
+
+    def save_partial(self, states: Sequence[PartialRecord]) -> None:
+        """Store the draws of inputs that are under way, in place of those stored before."""
+        sink = pa.BufferOutputStream()
+        table = partials_to_table(states, str(self.manifest["draws"]["seed"]))
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        with _writing(self.folder):
+            _write_atomically(self.folder / PARTIAL.format(self.rank), sink.getvalue().to_pybytes())
+
+    def read_partial(self) -> dict[int, PartialRecord]:
+        """Draws of unfinished inputs by any rank, by index. A damaged or foreign file is as good as none."""
+        found: dict[int, PartialRecord] = {}
+        for path in self.folder.glob(PARTIAL.format("*")):
+            try:
+                table = pq.read_table(path, page_checksum_verification=True)
+                if (table.schema.metadata or {}).get(b"certmix_seed") == str(self.manifest["draws"]["seed"]).encode():
+                    for state in partials_from_table(table):
+                        if state.index not in found or found[state.index].draws < state.draws:
+                            found[state.index] = state
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+                continue
+        return found
+
+    def drop_partial(self) -> None:
+        """Nothing is under way any more."""
+        for path in self.folder.glob(PARTIAL.format("*")):
+            path.unlink(missing_ok=True)
 
     def record_audit(self, summary: Mapping[str, object]) -> None:
         """Append a summary of the noise audit to the manifest."""
@@ -192,7 +247,8 @@ class RunWriter:
             if not isinstance(error, NoiseError):
                 self.flush()
         finally:
-            self._lock.close()
+            if self._lock is not None:
+                self._lock.close()
 
 
 def read_statistics(*run_folders: str | Path) -> Statistics:
@@ -250,30 +306,13 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + key, value
 
 
-def _to_table(records: Sequence[InputRecord], manifest: Mapping[str, Any]) -> pa.Table:
-    counts, probabilities = pa.list_(pa.int64()), pa.list_(pa.float32())
-    types = {
-        "index": pa.int64(),
-        "label": pa.int64(),
-        "selection_counts": counts,
-        "estimation_counts": counts,
-        "selection_invalid": pa.int64(),
-        "estimation_invalid": pa.int64(),
-        "accurate_probabilities": probabilities,
-        "seconds": pa.float64(),
-    }
-    columns = {name: pa.array([getattr(r, name) for r in records], type=kind) for name, kind in types.items()}
-    seed = str(manifest["draws"]["seed"]).encode()
-    return pa.table(columns).replace_schema_metadata({b"certmix_seed": seed})
-
-
 def _read_shards(folder: Path, manifest: Mapping[str, Any]) -> list[InputRecord]:
     records: list[InputRecord] = []
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         try:
             table = pq.read_table(path, page_checksum_verification=True)
-            rows = [_to_record(row) for row in table.to_pylist()]
-        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+            rows = from_table(table)
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"shard {path} is damaged ({str(error).splitlines()[0][:120]}); "
                 "delete that file and run the same command again: only its inputs are drawn anew."
@@ -281,34 +320,9 @@ def _read_shards(folder: Path, manifest: Mapping[str, Any]) -> list[InputRecord]
         if (table.schema.metadata or {}).get(b"certmix_seed") != str(manifest["draws"]["seed"]).encode():
             raise RunError(f"shard {path} belongs to another run (its seed differs); remove it from this folder.")
         for row in rows:
-            _check_record(row, manifest["draws"], path)
+            check_record(row, manifest["draws"], path)
         records += rows
     return _without_repeats(records, str(folder))
-
-
-def _to_record(row: Mapping[str, Any]) -> InputRecord:
-    accurate = row["accurate_probabilities"]
-    return InputRecord(
-        index=row["index"],
-        label=row["label"],
-        selection_counts=np.array(row["selection_counts"], dtype=np.int64),
-        estimation_counts=np.array(row["estimation_counts"], dtype=np.int64),
-        selection_invalid=row["selection_invalid"],
-        estimation_invalid=row["estimation_invalid"],
-        accurate_probabilities=None if accurate is None else np.array(accurate, dtype=np.float32),
-        seconds=row["seconds"],
-    )
-
-
-def _check_record(record: InputRecord, draws: Mapping[str, Any], path: Path) -> None:
-    for kind, invalid in (("selection", record.selection_invalid), ("estimation", record.estimation_invalid)):
-        counts = getattr(record, f"{kind}_counts")
-        total, wanted = int(counts.sum()) + invalid, draws[f"num_{kind}"]
-        if len(counts) != draws["num_classes"] or counts.min() < 0 or total != wanted:
-            raise RunError(
-                f"shard {path}: input {record.index} has {total} {kind} votes in {len(counts)} classes, the manifest "
-                f"says {wanted} in {draws['num_classes']}; delete that file and run the same command again."
-            )
 
 
 def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRecord]:
@@ -323,14 +337,21 @@ def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRe
     return list(by_index.values())
 
 
-def _lock(folder: Path) -> TextIO:
+def _lock(folder: Path, patience: float) -> TextIO:
     handle = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise RunError(f"{folder} is being written by another process; wait for it or choose another --out.") from None
-    return handle
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < until:
+                time.sleep(0.1)
+                continue
+            handle.close()
+            raise RunError(
+                f"{folder} is being written by another process; wait for it or choose another --out."
+            ) from None
+        return handle
 
 
 @contextlib.contextmanager

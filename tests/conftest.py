@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="certmix-tests-")  # calibrations are not the user's
 settings.register_profile("certmix", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("certmix")
 

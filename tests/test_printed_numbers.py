@@ -16,7 +16,8 @@ import certmix
 from certmix.certification import Certificates, maximum_radius
 from certmix.certification_log import write_certification_log
 from certmix.cli.report import accuracy_table, curve_rows, write_certificates
-from certmix.statistics_store import InputRecord, from_records
+from certmix.shards import InputRecord
+from certmix.statistics_store import from_records
 
 radii = st.lists(st.one_of(st.just(0.0), st.floats(0, 6), st.floats(1e-9, 1e-5)), min_size=1, max_size=8)
 

@@ -113,10 +113,14 @@ def test_dropout_is_switched_off_and_every_pass_has_one_shape(dataset):
             return super().forward(self.dropout(inputs))
 
     model = Watched().train()
-    assert np.array_equal(_sample(dataset, model).estimation_counts, _sample(dataset, model).estimation_counts)
+    first, second = (_sample(dataset, model, batch_size=1000) for _ in range(2))
+    assert np.array_equal(first.estimation_counts, second.estimation_counts)
     assert not model.training
     _sample(dataset, model, batch_size=77)
-    assert shapes == {(430, 1, 4, 4), (72, 1, 4, 4)}  # 430 draws in 6 equal passes, the last one padded
+    assert shapes == {(1000, 1, 4, 4), (77, 1, 4, 4)}  # 6 x 430 draws are packed; only the last pass is padded
+    shapes.clear()
+    _sample(dataset, model, num_estimation=1, num_selection=1, batch_size=1000)
+    assert shapes == {(12, 1, 4, 4)}
 
 
 class Broken(Linear):
@@ -232,7 +236,7 @@ def test_biased_integer_noise_stops_the_run_and_is_not_kept(dataset, tmp_path, m
     from certmix.noise import integer
 
     monkeypatch.setattr(integer.IntegerNoise, "integers", bias(integer.IntegerNoise.integers))
-    with pytest.raises(NoiseError, match=f"noise audit failed: {check} of the noise"):
+    with pytest.raises(NoiseError, match=f"noise audit failed: ({check}) of the noise"):
         _sample(dataset, num_estimation=20_000, batch_size=300, out=tmp_path / "run")
     monkeypatch.undo()
     assert len(certmix.read_statistics(tmp_path / "run")) == 0

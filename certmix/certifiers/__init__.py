@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from certmix.certifiers.arguments import Array
+from certmix.certifiers.cdf import cdf_margin, cdf_radius
 from certmix.certifiers.exact import exact_margin, exact_radius
 from certmix.certifiers.lipschitz import lipschitz_margin, lipschitz_radius, smoothing_lipschitz_constant
 from certmix.certifiers.margin import required_margin
@@ -20,7 +21,11 @@ from certmix.errors import InvalidArgument
 
 __all__ = [
     "CERTIFIERS",
+    "LABELS",
     "Certifier",
+    "cdf_margin",
+    "cdf_radius",
+    "check_certifier",
     "exact_margin",
     "exact_radius",
     "get_certifier",
@@ -83,10 +88,21 @@ CERTIFIERS = {
 }
 
 
-def get_certifier(name: str) -> Certifier:
-    """The certifier of that name. Raises InvalidArgument, with the choices and the nearest match, where there is none."""
-    if name not in CERTIFIERS:
-        near = difflib.get_close_matches(name, CERTIFIERS, n=1)
+LABELS = {**{name: certifier.label for name, certifier in CERTIFIERS.items()}, "cdf": "CDF"}  # of every certificate
+
+
+def check_certifier(name: str) -> str:
+    """A certifier's label in tables and figures. Raises InvalidArgument, with the choices, where there is none."""
+    if name not in LABELS:
+        near = difflib.get_close_matches(name, LABELS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
-        raise InvalidArgument(f"certifier must be one of {', '.join(CERTIFIERS)}, got {name!r}{hint}")
+        raise InvalidArgument(f"certifier must be one of {', '.join(LABELS)}, got {name!r}{hint}")
+    return LABELS[name]
+
+
+def get_certifier(name: str) -> Certifier:
+    """The certifier of that name, from (p_A, p_B). Raises InvalidArgument as `check_certifier`."""
+    label = check_certifier(name)
+    if name not in CERTIFIERS:
+        raise InvalidArgument(f"certifier {label} needs soft votes, not bounds on two probabilities; use exact.")
     return CERTIFIERS[name]

@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certmix.cli import app
 from certmix.cli.options import (
+    BoundOption,
+    CertifiedVotesOption,
     CertifierOption,
     DatasetOption,
     DeviceOption,
@@ -26,6 +28,9 @@ from certmix.cli.options import (
     TrustOption,
     key_values,
 )
+
+if TYPE_CHECKING:
+    from certmix.sequential import Schedule
 
 
 @app.command("certify")
@@ -52,7 +57,7 @@ def certify_command(
     ] = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
     rule: RuleOption = "pair",
     num_selection: Annotated[
         int, typer.Option("--num-selection", "--N0", help="Draws that select the class, per input.")
@@ -60,7 +65,13 @@ def certify_command(
     num_estimation: Annotated[
         int, typer.Option("--num-estimation", "--N", help="Fresh draws that bound its probability, per input.")
     ] = 10_000,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", help="Most draws per forward pass.")] = 1000,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch", help="Draws per forward pass; calibrated by default.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Draw every N-th input from the I-th on, for job arrays."),
+    ] = None,
     skip: SkipOption = 1,
     max_inputs: MaxOption = None,
     split: SplitOption = None,
@@ -71,6 +82,20 @@ def certify_command(
     noise: Annotated[
         str, typer.Option("--noise", help="auto (integer where inputs lie on a grid), integer or float.")
     ] = "auto",
+    votes: Annotated[
+        str,
+        typer.Option("--votes", help="What to store of a draw: hard (its class), soft (its probabilities) or both."),
+    ] = "hard",
+    stop_at_radius: Annotated[
+        float | None,
+        typer.Option("--stop-at-radius", metavar="R", help="Stop an input when it is decided whether it reaches R."),
+    ] = None,
+    radius_tolerance: Annotated[
+        float | None,
+        typer.Option("--radius-tolerance", metavar="T", help="Stop an input when its radius is within this share."),
+    ] = None,
+    certify_votes: CertifiedVotesOption = None,
+    bound: BoundOption = "betting",
     on_invalid: Annotated[
         str, typer.Option("--on-invalid", help="Non-finite outputs: error, or count (as votes against).")
     ] = "error",
@@ -91,21 +116,23 @@ def certify_command(
     With a model, draws what is missing in --out and certifies it:
       certmix certify --robust h.safetensors --accurate g.safetensors --dataset digits \\
         --sigma 0.5 --out runs/half --mixing-weight 0.79 --mixing-weight 1 --max 300
+    The same under torchrun fills one run from many processes: torchrun --nproc-per-node 8 -m certmix certify ...
     With run folders, certifies their draws again, without any model:
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
     With a table of votes (per line: a count per class, then the label), certifies those:
       certmix certify --counts counts.txt --sigma 0.5
     """
-    from certmix.certification import maximum_radius
-    from certmix.certifiers import get_certifier, required_margin
+    from certmix.certification import DEFAULT_FAILURE_PROBABILITY, maximum_radius
+    from certmix.certifiers import check_certifier, required_margin
     from certmix.cli.report import check_radii, report_runs
+    from certmix.distributed import join_team, local_device, parse_shard
     from certmix.errors import InvalidArgument
 
     weights = mixing_weight or [1.0]
     certifiers = certifier or ["exact"]
     required_margin(weights)
     for name in certifiers:
-        get_certifier(name)
+        check_certifier(name)
     wanted_radii = check_radii(radii)
     folders = [Path(run) for run in runs or []]
     if counts is not None:
@@ -121,7 +148,7 @@ def certify_command(
             out=out,
             weights=weights,
             certifiers=certifiers,
-            failure_probability=failure_probability,
+            failure_probability=(DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability),
             rule=rule,
             radii=wanted_radii,
             table_format=table_format,
@@ -139,7 +166,13 @@ def certify_command(
         assert dataset is not None
         assert sigma is not None
         assert out is not None
-        reach = maximum_radius(num_estimation, failure_probability, sigma, rule)
+        err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
+        reach = maximum_radius(num_estimation, err, sigma, rule)
+        schedule = None
+        if stop_at_radius is not None or radius_tolerance is not None:
+            schedule = _schedule(weights, num_estimation, sigma, err, stop_at_radius, radius_tolerance)
+        team = join_team()
+        quiet = quiet or not team.leads
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
@@ -157,8 +190,14 @@ def certify_command(
             seed=seed,
             noise=noise,
             on_invalid=on_invalid,
-            device=device,
+            votes=votes,
+            schedule=schedule,
+            shard=(0, 1) if shard is None else parse_shard(shard),
+            device=local_device(device),
+            team=team,
         )
+        if not team.leads:  # rank 0 reports
+            return
         folders = [out]
     elif not folders:
         raise InvalidArgument("certify needs run folders, or --robust, --dataset, --sigma and --out; see --help.")
@@ -168,11 +207,34 @@ def certify_command(
         certifiers=certifiers,
         failure_probability=failure_probability,
         rule=rule,
+        votes=certify_votes,
+        bound=bound,
         real_valued=real_valued,
         radii=wanted_radii,
         table_format=table_format,
         as_json=as_json,
         quiet=quiet,
+    )
+
+
+def _schedule(
+    weights: list[float], draws: int, sigma: float, err: float, radius: float | None, tolerance: float | None
+) -> "Schedule":
+    from certmix.errors import InvalidArgument
+    from certmix.sequential import make_schedule
+
+    if len(weights) != 1:
+        raise InvalidArgument(
+            f"--stop-at-radius and --radius-tolerance decide at one --mixing-weight, got {len(weights)}; give one, and "
+            "certify the run again for the others."
+        )
+    return make_schedule(
+        draws,
+        sigma=sigma,
+        failure_probability=err,
+        mixing_weight=weights[0],
+        target_radius=radius,
+        radius_tolerance=tolerance,
     )
 
 

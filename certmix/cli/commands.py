@@ -6,5 +6,6 @@ from certmix.cli import export as export
 from certmix.cli import inspect as inspect
 from certmix.cli import pareto as pareto
 from certmix.cli import plot as plot
+from certmix.cli import predict as predict
 from certmix.cli import train as train
 from certmix.cli import verify as verify

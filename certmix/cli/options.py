@@ -15,17 +15,28 @@ MixingWeightOption = Annotated[
 CertifierOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5 or theorem-3.5-paper; repeat for several."
+        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5, theorem-3.5-paper, cdf; repeatable."
     ),
 ]
 FailureProbabilityOption = Annotated[
-    float, typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong.")
+    float | None,
+    typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong; 0.001 by default."),
+]
+CertifiedVotesOption = Annotated[
+    str | None,
+    typer.Option("--certify-votes", help="hard or soft, where a run holds both; by default what it was drawn for."),
+]
+BoundOption = Annotated[
+    str, typer.Option("--bound", help="Of soft means: betting, bernstein or hoeffding; chosen before looking.")
 ]
 RuleOption = Annotated[
     str, typer.Option("--rule", help="pair (bounds both classes) or cohen (p_B = 1 - p_A, as in 2019).")
 ]
 SkipOption = Annotated[int, typer.Option("--skip", help="Take every so-manieth input.")]
-MaxOption = Annotated[int | None, typer.Option("--max", help="Take at most so many inputs.")]
+MaxOption = Annotated[
+    int | None,
+    typer.Option("--max", "--max-inputs", help="Take at most so many inputs (under torchrun, use the long name)."),
+]
 SplitOption = Annotated[str | None, typer.Option("--split", help="train or test, where the data set has both.")]
 IndicesOption = Annotated[
     str | None, typer.Option("--indices", metavar="I,J,...", help="Take just these positions of the split.")

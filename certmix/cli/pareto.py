@@ -9,6 +9,7 @@ import typer
 
 from certmix.cli import app
 from certmix.cli.options import (
+    CertifiedVotesOption,
     CertifierOption,
     FailureProbabilityOption,
     FormatOption,
@@ -53,7 +54,8 @@ def pareto_command(
         float | None, typer.Option("--split", metavar="SHARE", help="Choose weights on this share, report on the rest.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
+    votes: CertifiedVotesOption = None,
     rule: RuleOption = "pair",
     radii: RadiiOption = None,
     out: Annotated[
@@ -74,7 +76,7 @@ def pareto_command(
     from certmix.pareto import pareto_frontier
 
     wanted = check_radii(radii)
-    from_runs = (runs, soft_accurate, failure_probability, rule)
+    from_runs = (runs, soft_accurate, failure_probability, rule, votes)
     candidates = _from_logs(log, accurate_log, runs) if log else _from_runs(*from_runs)
     results = [
         pareto_frontier(
@@ -105,7 +107,9 @@ def pareto_command(
             print(f"Written: {', '.join(files)}", file=sys.stderr)
 
 
-def _from_runs(runs: list[Path] | None, soft: bool, failure_probability: float, rule: str) -> "list[Candidate]":
+def _from_runs(
+    runs: list[Path] | None, soft: bool, failure_probability: float | None, rule: str, votes: str | None
+) -> "list[Candidate]":
     from certmix.cli.report import read_runs
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
@@ -113,7 +117,9 @@ def _from_runs(runs: list[Path] | None, soft: bool, failure_probability: float, 
     if not runs:
         raise InvalidArgument("pareto needs run folders, or --log FILE:SIGMA with --accurate-log FILE; see --help.")
     return [
-        candidate_from_statistics(s, hard_accurate=not soft, failure_probability=failure_probability, rule=rule)
+        candidate_from_statistics(
+            s, hard_accurate=not soft, failure_probability=failure_probability, rule=rule, votes=votes
+        )
         for _, s in read_runs(runs)
     ]
 
@@ -177,12 +183,12 @@ def sweep_values(result: "ParetoResult") -> dict[str, Any]:
 
 def sweep_table(result: "ParetoResult", table_format: str) -> str:
     """Certified accuracy in percent, rounded down, with intervals: a row per radius, a column per pair."""
-    from certmix.certifiers import CERTIFIERS
+    from certmix.certifiers import LABELS
     from certmix.tables import percent_text, render_table
 
     columns = [("baseline", result.baseline)] if result.baseline else []
     columns += [("matched", pair) for pair in result.matched]
-    headers = [f"{CERTIFIERS[result.certifier].label}: radius"]
+    headers = [f"{LABELS[result.certifier]}: radius"]
     headers += [f"{kind} sigma {pair.sigma:g}, weight {pair.mixing_weight:.4g}" for kind, pair in columns]
     rows = [["clean"] + [percent_text(pair.clean_accuracy) for _, pair in columns] + [""]]
     step = max(1, len(result.radii) // 16)
@@ -217,10 +223,10 @@ def write_sweep(results: "list[ParetoResult]", stem: Path) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from certmix.certifiers import CERTIFIERS
+    from certmix.certifiers import LABELS
     from certmix.plots import plot_frontiers
 
-    files = plot_frontiers([(CERTIFIERS[r.certifier].label, r) for r in results], stem)
+    files = plot_frontiers([(LABELS[r.certifier], r) for r in results], stem)
     rows = []
     for result in results:
         values = sweep_values(result)

@@ -27,7 +27,7 @@ def plot_command(
     ] = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
     rule: RuleOption = "pair",
     as_json: JsonOption = False,
     quiet: QuietOption = False,

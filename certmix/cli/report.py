@@ -53,8 +53,10 @@ def report_runs(
     *,
     weights: Sequence[float],
     certifiers: Sequence[str],
-    failure_probability: float,
+    failure_probability: float | None,
     rule: str,
+    votes: str | None,
+    bound: str,
     real_valued: bool,
     radii: Sequence[float] | None,
     table_format: str,
@@ -73,6 +75,8 @@ def report_runs(
                 certifier=name,
                 failure_probability=failure_probability,
                 rule=rule,
+                votes=votes,
+                bound=bound,
                 real_valued=real_valued,
             )
             made.append(certificates)
@@ -80,23 +84,23 @@ def report_runs(
         wanted = radii or [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
         for certificates in made:
             rows += curve_rows(certified_accuracy(certificates, statistics.labels, wanted))
-        files = write_certificates(group[0], statistics, made, rule=rule)
+        files = write_certificates(group[0], statistics, made, rule=rule, bound=bound)
         runs.append(
             {
                 "run": [str(folder) for folder in group],
-                **describe(statistics),
-                "real_valued": real_valued,
+                **describe(statistics, made[0]),
+                "certified_votes": made[0].votes,
                 "files": files,
             }
         )
     if as_json:
-        summary = {"failure_probability": failure_probability, "rule": rule, "runs": runs, "certified_accuracy": rows}
+        summary = {"rule": rule, "runs": runs, "certified_accuracy": rows}
         print(json.dumps(summary, indent=2))
         return
     print(accuracy_table(rows, table_format))
     if not quiet:
         for run in runs:
-            print(caption(run, failure_probability), file=sys.stderr)
+            print(caption(run), file=sys.stderr)
 
 
 def curve_rows(curve: CertifiedAccuracyCurve) -> list[dict[str, Any]]:
@@ -134,9 +138,11 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     return render_table(headers, body, table_format)
 
 
-def describe(statistics: Statistics) -> dict[str, Any]:
-    """What a table must say about the draws it comes from."""
+def describe(statistics: Statistics, certificates: Certificates) -> dict[str, Any]:
+    """What a table must say about the draws it comes from and about its promise."""
     draws = statistics.manifest["draws"]
+    full = len(statistics) * statistics.num_estimation
+    used = int(statistics.estimation_counts.sum() + statistics.estimation_invalid.sum())
     return {
         "dataset": draws["dataset"]["spec"],
         "subset": draws["dataset"]["subset"],
@@ -144,26 +150,49 @@ def describe(statistics: Statistics) -> dict[str, Any]:
         "sigma": statistics.sigma,
         "num_selection": statistics.num_selection,
         "num_estimation": statistics.num_estimation,
+        "estimation_draws_used": used,
+        "estimation_draws_saved": full - used,
+        "schedule": draws.get("schedule"),
+        "votes": draws["votes"],
         "noise": draws["noise"]["kind"],
+        "failure_probability": certificates.failure_probability,
+        "real_valued": certificates.real_valued,
     }
 
 
-def caption(run: dict[str, Any], failure_probability: float) -> str:
+def caption(run: dict[str, Any]) -> str:
     """The subset, the draws and the promise behind a table, in words."""
     subset = ", ".join(f"{key} {value}" for key, value in run["subset"].items() if value is not None)
     scope = {
         (False, False): "; perturbed inputs on the data's own grid",
         (False, True): "; any perturbed input, for a predictor that rounds it to the data's grid first",
     }.get((run["noise"] == "float", run["real_valued"]), "; up to float rounding of the noisy input")
+    draws = f"{run['num_selection']} + {run['num_estimation']} draws each"
+    if run["schedule"] is not None:
+        used, saved = run["estimation_draws_used"], run["estimation_draws_saved"]
+        draws = (
+            f"{run['num_selection']} + up to {run['num_estimation']} draws each, stopped early: {used} estimation draws "
+            f"used, {saved} ({100 * saved / (used + saved):.1f} %) saved; radii that it did not stop for are valid but "
+            "smaller than a full run's"
+        )
+    if run["certified_votes"] == "soft":
+        draws += ", soft votes (mean class probabilities)"
     return (
         f"{' '.join(run['run'])}: {run['inputs']} inputs of {run['dataset']} ({subset or 'all'}), sigma {run['sigma']:g}, "
-        f"{run['num_selection']} + {run['num_estimation']} draws each. Accuracies in % with 95 % intervals of the test set; "
-        f"each certificate is wrong with probability at most {failure_probability:g}, whatever the accurate model "
+        f"{draws}. Accuracies in % with 95 % intervals of the test set; "
+        f"each certificate is wrong with probability at most {run['failure_probability']:g}, whatever the accurate model "
         f"does{scope}. Written: {', '.join(run['files'])}."
     )
 
 
-def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Certificates], *, rule: str) -> list[str]:
+def write_certificates(
+    folder: Path,
+    statistics: Statistics,
+    made: Sequence[Certificates],
+    *,
+    rule: str,
+    bound: str = "betting",
+) -> list[str]:
     """Write certificates.parquet and one Cohen-format log per certifier and weight; returns their paths."""
     columns: dict[str, list[Any]] = {name: [] for name in ("index", "label", "prediction", "certifier")}
     columns |= {"mixing_weight": [], "radius": []}
@@ -185,6 +214,8 @@ def write_certificates(folder: Path, statistics: Statistics, made: Sequence[Cert
         "sigma": statistics.sigma,
         "failure_probability": made[0].failure_probability,
         "rule": rule,
+        "votes": made[0].votes,
+        "bound": bound,
         "real_valued": made[0].real_valued,
         **{key: statistics.manifest["draws"]["dataset"][key] for key in ("spec", "subset", "inputs")},
     }

@@ -36,7 +36,7 @@ def verify_command(
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="SPEC", help="Likewise the data set.")] = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
     rule: RuleOption = "pair",
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of the choice of inputs; unforeseeable by default.")
@@ -81,7 +81,7 @@ def verify_command(
             device=device,
             progress=progress,
         )
-    published, published_rule = _published(run, statistics)
+    published, promise = _published(run, statistics)
     for made in published or [
         certmix.certify(
             statistics,
@@ -92,7 +92,7 @@ def verify_command(
         )
         for name in certifier or ["exact"]
     ]:
-        check_certificates(statistics, made, result, rule=published_rule or rule)
+        check_certificates(statistics, made, result, **(promise or {"rule": rule}))
     if as_json:
         print(json.dumps({"holds": result.holds, **vars(result)}, indent=2))
     else:
@@ -119,8 +119,8 @@ def _stored(entry: dict[str, Any], option: str) -> str:
     return str(entry["spec"])
 
 
-def _published(run: Path, statistics: Any) -> tuple[list[Any], str | None]:
-    """Certificates of certificates.parquet and the rule behind them; ([], None) where there is no such file."""
+def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | None]:
+    """Certificates of certificates.parquet and the bounds behind them; ([], None) where there is no such file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -133,6 +133,8 @@ def _published(run: Path, statistics: Any) -> tuple[list[Any], str | None]:
     try:
         table = pq.read_table(path)
         promise = json.loads((table.schema.metadata or {})[b"certmix"])
-        return certificates_of(table.to_pydict(), promise, statistics), promise["rule"]
+        return certificates_of(table.to_pydict(), promise, statistics), {
+            name: promise[name] for name in ("rule", "bound")
+        }
     except (pa.ArrowException, KeyError, ValueError, OSError):
         raise RunError(f"{path} must be one that certmix wrote, got something else; certify the run again.") from None

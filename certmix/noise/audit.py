@@ -14,14 +14,14 @@ from scipy import special
 from certmix.errors import NoiseError
 
 _ALARM = 1e-6  # per test and run, spent as 1 / (k (k + 1)) over the looks k = 1, 2, ...
-_ELEMENTS = 1 << 15  # of each call
+_ELEMENTS = 1 << 14  # of each call
 _REMEMBERED = 1 << 18
 
 
 class NoiseAudit:
     """Accumulates tests over the noise it is shown: mean, variance, kurtosis, lag-1 correlation, repeats.
 
-    Integer noise is tested by an exact chi-squared against its table in place of mean, variance and kurtosis.
+    Integer noise is tested by an exact chi-squared against its table in place of the kurtosis, and by its own moments.
 
     Args:
         probabilities: of each integer -reach .. reach, for integer noise; None for float noise in units of sigma.
@@ -29,7 +29,9 @@ class NoiseAudit:
 
     def __init__(self, probabilities: NDArray[np.float64] | None = None) -> None:
         self._probabilities = probabilities
+        self._kurtosis = 3.0
         self._looks = 0
+        self._waiting: list[torch.Tensor] = []
         self._seen: set[bytes] = set()
         self._repeated = 0
         self._elements = self._pairs = 0
@@ -38,28 +40,39 @@ class NoiseAudit:
             self._reach = len(probabilities) // 2
             self._counts = np.zeros(len(probabilities), dtype=np.int64)
             values = np.arange(-self._reach, self._reach + 1)
-            self._scale = math.sqrt(float(probabilities @ values**2))
+            # No BLAS: its threads would fight with torch's.
+            self._scale = math.sqrt(float((probabilities * values**2).sum()))
+            self._kurtosis = float((probabilities * values**4).sum()) / self._scale**4
 
     def __call__(self, noise: torch.Tensor) -> None:
         """Take some of the noise: float32 in units of sigma, or integers; shape (draws, size)."""
-        flat = noise.reshape(-1)[:_ELEMENTS].cpu().numpy()
+        part = noise.reshape(-1)[:_ELEMENTS]
+        if part.device.type == "cpu":
+            self._take(part.numpy())
+        else:  # the host must not wait here: looked at in `check`
+            self._waiting.append(part.clone())
+
+    def _take(self, flat: NDArray[np.float32] | NDArray[np.int16]) -> None:
         if flat.size >= 64:
             mark = flat[:256].tobytes()
             self._repeated += mark in self._seen
             if len(self._seen) < _REMEMBERED:
                 self._seen.add(mark)
-        if self._probabilities is None:
-            values = flat.astype(np.float64)
-            squares = values * values
-            self._sums[1] += squares.sum()
-            self._sums[2] += (squares * squares).sum()
-        else:
+        values = flat.astype(np.float64)
+        if self._probabilities is not None:
             self._counts += np.bincount(flat.astype(np.int64) + self._reach, minlength=len(self._counts))
-            values = flat.astype(np.float64) / self._scale
+            values /= self._scale
+        squares = values * values
+        self._sums[1] += squares.sum()
+        self._sums[2] += (squares * squares).sum()
         self._sums[0] += values.sum()
-        self._sums[3] += (values[:-1] * values[1:]).sum()  # no BLAS: its threads would fight with torch's
+        self._sums[3] += (values[:-1] * values[1:]).sum()
         self._elements += flat.size
         self._pairs += max(flat.size - 1, 0)
+
+    def forget_repeats(self) -> None:
+        """What was seen may be drawn once more: a pass did not fit into memory and is made again."""
+        self._seen.clear()
 
     def tests(self) -> dict[str, float]:
         """P-value of each test so far."""
@@ -68,9 +81,10 @@ class NoiseAudit:
         n, (first, second, fourth, lag) = self._elements, self._sums
         results = {"repeated noise": 0.0 if self._repeated else 1.0}  # first: repeats fail every other test too
         results["lag-1 correlation"] = _two_sided(lag / math.sqrt(max(self._pairs, 1)))
+        results["mean"] = _two_sided(first / math.sqrt(n))
+        # Of integers, too: their own kurtosis is 3 but for the rounding.
+        results["variance"] = _two_sided((second / n - 1.0) * math.sqrt(n / (self._kurtosis - 1.0)))
         if self._probabilities is None:
-            results["mean"] = _two_sided(first / math.sqrt(n))
-            results["variance"] = _two_sided((second / n - 1.0) * math.sqrt(n / 2.0))
             results["kurtosis"] = _two_sided((fourth / n - 3.0) * math.sqrt(n / 96.0))
         else:
             results["chi-squared"] = self._chi_squared()
@@ -90,6 +104,9 @@ class NoiseAudit:
 
     def check(self) -> None:
         """Raise NoiseError where a test's p-value is below its share of 1e-6."""
+        for part in self._waiting:
+            self._take(part.cpu().numpy())
+        self._waiting.clear()
         self._looks += 1
         level = _ALARM / (self._looks * (self._looks + 1))
         for name, p_value in self.tests().items():

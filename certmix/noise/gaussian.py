@@ -32,6 +32,9 @@ class GaussianNoise:
         self._stream = WordStream(seed, size, device)
         self._rows = max(1, _CHUNK // size) if device.type == "cpu" else 1 << 62
 
+    def accept(self, clean: torch.Tensor, index: int) -> None:
+        """Every input can take float noise."""
+
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """See `Noise.add_to`."""
         for begin in range(0, len(noisy), self._rows):

@@ -72,7 +72,7 @@ class IntegerNoise:
     Args:
         seed, sigma, size, device, audit: as `GaussianNoise`.
         levels: G, e.g. 255 for 8-bit images.
-    Raises: InvalidArgument: from `add_to`, for an input off the grid.
+    Raises: InvalidArgument: from `accept`, for an input off the grid.
     """
 
     def __init__(
@@ -108,9 +108,20 @@ class IntegerNoise:
         """#{j : T[j] <= u}."""
         return np.searchsorted(self._thresholds, uniform, side="right").astype(np.int64)
 
+    def accept(self, clean: torch.Tensor, index: int) -> None:
+        """Raise InvalidArgument where `clean` is off the grid."""
+        scaled = clean.double() * self.levels
+        apart = (scaled - scaled.round()).abs()
+        if apart.max() > 1e-3:
+            worst = float(clean.reshape(-1)[apart.reshape(-1).argmax()])
+            raise InvalidArgument(
+                f"integer noise needs inputs on the grid of 1/{self.levels}, got {worst:.9g} at input {index}; "
+                "use --noise float, or declare the data set's own grid."
+            )
+
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
-        """See `Noise.add_to`. Raises InvalidArgument where `clean` is off the grid."""
-        steps = self._grid_steps(clean, index)
+        """See `Noise.add_to`; `clean` is one that `accept` took."""
+        steps = (clean * self.levels).round().to(torch.int16)
         for begin in range(0, len(noisy), self._rows):
             part = noisy[begin : begin + self._rows]
             integers = self.integers(index, purpose, start + begin, len(part))
@@ -118,17 +129,6 @@ class IntegerNoise:
                 self.audit(integers)
             reach = self._reach - self.levels  # inputs lie in 0..G: clipping the sum, not the noise, leaks nothing
             part.copy_((integers + steps).clamp_(-reach, reach + self.levels)).div_(self.levels)
-
-    def _grid_steps(self, clean: torch.Tensor, index: int) -> torch.Tensor:
-        scaled = clean * self.levels
-        steps = scaled.round()
-        if (scaled - steps).abs().max() > 1e-3:
-            worst = float(clean[(scaled - steps).abs().argmax()])
-            raise InvalidArgument(
-                f"integer noise needs inputs on the grid of 1/{self.levels}, got {worst:.9g} at input {index}; "
-                "use --noise float, or declare the data set's own grid."
-            )
-        return steps.to(torch.int16)
 
     def integers(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
         """Z of consecutive draws, int16, shape (draws, size), on the device."""

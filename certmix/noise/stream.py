@@ -25,6 +25,10 @@ class Noise(Protocol):
         """Raise NoiseError where the noise of the draws so far is not what it should be. Called once per input."""
         ...
 
+    def accept(self, clean: torch.Tensor, index: int) -> None:
+        """Raise InvalidArgument where an input cannot take this noise. Called once per input, with it on the host."""
+        ...
+
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """Write clean + noise of draws start, start + 1, ... into `noisy`, in place.
 

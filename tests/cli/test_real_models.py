@@ -118,7 +118,7 @@ def test_what_cannot_be_certified_is_refused_in_one_line(run, model, cifar, tmp_
         (
             f"cohen:{tmp_path / 'hundred.pth.tar'},normalize=cifar10",
             cifar,
-            "must have shape (batch, classes) = (20, 10)",
+            "must have shape (batch, classes) = ",
         ),
         (f"cohen:{cohen}", f"folder:{tmp_path / 'broken'}", "0001.jpg is truncated"),
         (

@@ -1,0 +1,93 @@
+"""SmoothedMixture: never wrong more often than stated, against mixtures whose class is known exactly."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+
+from certmix import ABSTAIN, SmoothedMixture
+from certmix.certifiers import exact_radius
+from certmix.errors import InvalidArgument
+
+
+class HalfSpace(torch.nn.Module):
+    """Class 0 where the first pixel is below its middle by `offset`: h_0 = Phi((offset - (x - 0.5)) / sigma)."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = torch.nn.Parameter(torch.tensor(float(offset)))
+
+    def forward(self, inputs):
+        score = self.offset - (inputs.flatten(1)[:, 0] - 0.5)
+        return torch.stack([score, -score], dim=1)
+
+
+class Constant(torch.nn.Module):
+    """g with fixed probabilities."""
+
+    def __init__(self, probabilities):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.log(torch.tensor(probabilities)))
+
+    def forward(self, inputs):
+        return self.logits.expand(len(inputs), -1)
+
+
+def _mixture(offset, g, weight, **options):
+    defaults = {"sigma": 0.5, "num_classes": 2, "num_estimation": 900, "failure_probability": 0.05, "seed": 1}
+    return SmoothedMixture(HalfSpace(offset), Constant(g), mixing_weight=weight, **{**defaults, **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("err", [0.05, 0.01])
+@pytest.mark.parametrize(
+    ("lead", "weight"), [(0.001, 0.8), (0.02, 0.8), (-0.01, 0.55), (0.05, 0.3), (0.0, 1.0), (0.003, 1.0)]
+)
+def test_a_wrong_class_is_no_more_frequent_than_stated(lead, weight, err):
+    # g favours class 1; h is chosen so that the exact mixture leads by `lead` for class 0 (a tie has no right class).
+    g = np.array([0.4, 0.6])
+    share = 0.5 + (lead - (1 - weight) * (g[0] - g[1])) / (2 * weight)
+    mixture = _mixture(0.5 * special.ndtri(share), g.tolist(), weight, failure_probability=err)
+    images = torch.full((700, 1, 1, 1), 0.5)
+    made = mixture.predict(images)
+    wrong = {0.0: (made.classes != ABSTAIN)}.get(lead, made.classes == (1 if lead > 0 else 0))
+    assert stats.binomtest(int(wrong.sum()), len(images), err, alternative="greater").pvalue > 1e-5
+    truth = float(exact_radius(share, 1 - share, weight, 0.5)) if share > 0.5 else 0.0
+    assert (
+        stats.binomtest(
+            int((made.radius > truth + 1e-9).sum() if lead > 0 else 0), len(images), err, alternative="greater"
+        ).pvalue
+        > 1e-5
+    )
+
+
+def test_clear_cases_are_decided_early_and_the_certificate_comes_along():
+    mixture = _mixture(1.0, [0.1, 0.9], 0.8, num_estimation=10_000, failure_probability=1e-3)
+    made = mixture.predict(torch.full((20, 1, 1, 1), 0.5))
+    assert (made.classes == 0).all()
+    assert (made.draws < 1000).all()
+    assert (made.radius > 0).all()
+    other = _mixture(1.0, [0.01, 0.99], 0.3, hard_accurate=True).predict(torch.full((3, 1, 1, 1), 0.5))
+    assert (other.classes == 1).all()  # g decides at this weight
+    assert (other.radius == 0).all()
+
+
+def test_ties_abstain_and_fresh_noise_is_drawn_for_every_call():
+    tie = _mixture(0.0, [0.5, 0.5], 0.9)
+    assert (tie.predict(torch.full((5, 1, 1, 1), 0.5)).classes == ABSTAIN).all()
+    mixture = _mixture(0.2, [0.5, 0.5], 0.9)
+    first, second = (mixture.predict(torch.full((30, 1, 1, 1), 0.5)) for _ in range(2))
+    assert not np.array_equal(first.radius, second.radius)
+
+
+def test_without_an_accurate_model_it_is_cohens_predictor_on_a_grid_too():
+    mixture = SmoothedMixture(
+        HalfSpace(0.6), None, mixing_weight=1.0, sigma=0.5, num_classes=2, grid_levels=255, num_estimation=500
+    )
+    assert mixture.predict(np.full((4, 1, 1, 1), 128 / 255, dtype=np.float32)).classes.tolist() == [0] * 4
+    with pytest.raises(InvalidArgument, match="mixing_weight must be 1 without an accurate model"):
+        SmoothedMixture(HalfSpace(0.6), None, mixing_weight=0.8, sigma=0.5, num_classes=2)
+    with pytest.raises(InvalidArgument, match="num_estimation must be at least"):
+        SmoothedMixture(HalfSpace(0.6), None, mixing_weight=1.0, sigma=0.5, num_classes=2, num_estimation=5)
+    with pytest.raises(InvalidArgument, match=r"inputs must be in \[0, 1\]"):
+        mixture.predict(np.full((1, 1, 1, 1), 2.0))
