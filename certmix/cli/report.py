@@ -217,6 +217,7 @@ def write_certificates(
         "votes": made[0].votes,
         "bound": bound,
         "real_valued": made[0].real_valued,
+        "dataset": statistics.manifest["draws"].get("dataset"),
     }
     table = pa.table(columns).replace_schema_metadata({b"certmix": json.dumps(promise).encode()})
     pq.write_table(table, files[0], compression="zstd")

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def load_python(
     made: Any = call_factory(factory_of_file(reference, spec, "data set"), settings, spec)
     subset: dict[str, object] = {"split": split} if split else {}
     if all(hasattr(made, name) for name in _ATTRIBUTES):
+        made.spec, made.subset = spec, subset  # what loads it again is the factory, whatever it began with
         return made  # type: ignore[no-any-return]
     if isinstance(made, tuple) and len(made) == 2:
         inputs, labels = (np.asarray(part) for part in made)
@@ -65,7 +67,7 @@ def load_torchvision(reference: str, split: str | None = None, *, spec: str, **s
     if not isinstance(kind, type):
         raise InvalidArgument(f"torchvision:NAME must be a class of torchvision.datasets, got {reference!r}.")
     image = _image_options(settings)
-    takes = kind.__init__.__code__.co_varnames  # type: ignore[misc]
+    takes = inspect.signature(kind).parameters
     if split and "split" in takes:
         settings["split"] = split
     elif "train" in takes:

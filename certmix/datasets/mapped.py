@@ -110,12 +110,12 @@ class MappedDataset:
 
     def _labels(self, labels: ArrayLike | None, count: int) -> NDArray[np.int64]:
         if labels is None:
-            for name in ("targets", "labels"):
-                labels = getattr(self._source, name, None) if labels is None else labels
+            stated = [getattr(self._source, name, None) for name in ("targets", "labels")]
+            labels = next((values for values in stated if values is not None and _are_labels(values, count)), None)
         if labels is None:
             labels = [self._pair(self._source[position])[1] for position in range(count)]
-        array = np.asarray([] if labels is None else labels)
-        if array.shape != (count,) or array.dtype.kind not in "iu":
+        array = np.asarray(labels)
+        if not _are_labels(array, count):
             raise InvalidArgument(
                 f"labels of {self.spec} must be {count} integers, got {array.dtype} of shape {array.shape}."
             )
@@ -146,6 +146,11 @@ class MappedDataset:
 def _as_pair(item: Any) -> tuple[Any, Any]:
     image, label = item
     return image, label
+
+
+def _are_labels(values: Any, count: int) -> bool:
+    array = np.asarray(values)
+    return array.shape == (count,) and array.dtype.kind in "iu"
 
 
 def _is_eight_bit(image: Any) -> bool:

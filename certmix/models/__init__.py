@@ -28,16 +28,16 @@ SOURCES = ("FILE.safetensors", "FILE.pt", "cohen", "timm", "torchvision", "hf", 
 def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch.nn.Module:
     """The classifier of a spec, in eval mode, on the CPU: inputs in [0, 1] -> logits.
 
-    Specs: `FILE.safetensors` or `FILE.pt` with `,arch=NAME|pkg.module:factory` (a file that certmix wrote names its
-    architecture itself), `cohen:FILE.pth.tar`, `timm:NAME`, `torchvision:NAME`, `hf:NAME[@REVISION]`, `pt2:FILE`, and
-    `py:FILE.py:factory`. Normalisation: `,mean=M/M/M,std=S/S/S` or `,normalize=cifar10|imagenet|none`, which weights that
-    do not say it themselves need. Denoised smoothing: `,denoiser=SPEC` for an image-to-image module, or
+    Specs: `FILE.safetensors` or `FILE.pt` with `,arch=NAME|pkg.module:factory|FILE.py:factory` (a file that certmix wrote
+    names its architecture itself), `cohen:FILE.pth.tar`, `timm:NAME`, `torchvision:NAME`, `hf:NAME[@REVISION]`,
+    `pt2:FILE`, and `py:FILE.py:factory`. Normalisation: `,mean=M/M/M,std=S/S/S` or `,normalize=cifar10|imagenet|none`,
+    which weights that do not say it themselves need. Denoised smoothing: `,denoiser=SPEC` for an image-to-image module, or
     `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`; see `certmix.models.denoiser_options`. Other key=value
     options go to the factory.
 
     Args:
         spec: see above.
-        trust_model: allow sources that run code: `py:`, `pt2:`, and `arch=pkg.module:factory`.
+        trust_model: allow sources that run code: `py:`, `pt2:`, and `arch=` with a colon.
         options: more key=value options.
     Raises: InvalidArgument: an unknown source or architecture, a missing, hostile or foreign file, weights of another
         shape, or a normalisation that nobody states.
@@ -46,9 +46,12 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
     settings = {**found, **options}
     how = {key: settings.pop(key) for key in normalisation.OPTIONS if key in settings}
     normalisation.chosen(how, spec)
-    make_denoiser = denoiser_of(
-        settings, spec, lambda part, its: _load(*_parse(part)[:2], its, part, trust_model).model
-    )
+
+    def load_part(part: str, its_options: dict[str, str]) -> torch.nn.Module:
+        kind, its_reference, its_own = _parse(part)
+        return _load(kind, its_reference, {**its_own, **its_options}, part, trust_model).model
+
+    make_denoiser = denoiser_of(settings, spec, load_part)
     loaded = _load(source, reference, settings, spec, trust_model)
     return make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
 
@@ -69,10 +72,7 @@ def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
 def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trust_model: bool) -> Loaded:
     if source == "py":
         need_trust(spec, trust_model)
-        model = _build(factory_of_file(reference, spec), settings, spec)
-        content = Path(reference.rpartition(":")[0]).read_bytes()
-        vars(model)["certmix_source"] = hashlib.sha256(content).hexdigest()  # for `fingerprint`
-        return Loaded(model, "inside")
+        return Loaded(_build_from_file(reference, settings, spec), "inside")
     if source == "cohen":
         refuse_unknown(settings, normalisation.OPTIONS, spec)
         return load_cohen(reference)
@@ -112,10 +112,13 @@ def _load_file(path: str, arch: str | None, settings: dict[str, Any], trust_mode
     state, metadata = read_state(path)
     own = _own_metadata(metadata) if path.endswith(".safetensors") else {}
     if arch is None and "architecture" not in own:
-        raise InvalidArgument(f"{path} does not name its architecture; add ,arch=NAME or ,arch=pkg.module:factory.")
+        raise InvalidArgument(
+            f"{path} does not name its architecture; add ,arch=NAME, ,arch=pkg.module:factory or ,arch=FILE.py:factory."
+        )
     if arch is not None and ":" in arch:
         need_trust(f"arch={arch}", trust_model)
-        model = _build(factory_of_package(arch), settings, arch)
+        in_file = arch.rpartition(":")[0].endswith(".py")
+        model = _build_from_file(arch, settings, arch) if in_file else _build(factory_of_package(arch), settings, arch)
     else:  # a name read from a file is only ever looked up among the built-in ones
         model = make_architecture(arch or own["architecture"], **{**own.get("settings", {}), **settings})
     fit_state(model, state, path)
@@ -129,6 +132,13 @@ def _own_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return own if isinstance(own, dict) else {}
+
+
+def _build_from_file(reference: str, settings: dict[str, Any], spec: str) -> torch.nn.Module:
+    model = _build(factory_of_file(reference, spec), settings, spec)
+    content = Path(reference.rpartition(":")[0]).read_bytes()
+    vars(model)["certmix_source"] = hashlib.sha256(content).hexdigest()  # for `fingerprint`
+    return model
 
 
 def _build(factory: Factory, settings: dict[str, Any], spec: str) -> torch.nn.Module:

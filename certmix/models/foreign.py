@@ -60,6 +60,8 @@ def load_torchvision(name: str, settings: Mapping[str, Any], spec: str) -> Loade
     enum = None
     if not file and weights != "none":
         enum = in_one_line(lambda: library.get_model_weights(name)[weights], spec)
+        # torchvision itself unpickles its cached file without restriction: first see that it holds tensors only.
+        in_one_line(lambda: enum.get_state_dict(progress=False, check_hash=True, weights_only=True), spec)
     build = library.get_model
     model = _module(in_one_line(lambda: call_factory(build, {"name": name, "weights": enum} | rest, spec), spec))
     if file:

@@ -60,7 +60,9 @@ def test_a_factory_may_return_arrays_a_map_style_data_set_or_ours(own):
     assert images.labels.tolist() == [0, 1, 0, 1]
     assert images.subset == {"split": "val"}
     assert images[3][0][:, 0, 0].tolist() == pytest.approx([3 / 255, 1, 0])
-    assert load_dataset(f"{own}:dataset", trust_model=True).spec == "digits"
+    ours = load_dataset(f"{own}:dataset", trust_model=True, skip=2)
+    assert (ours.spec, ours.subset) == (f"{own}:dataset", {"skip": 2, "max": None, "indices": None})
+    assert (len(ours), ours.input_shape) == (3, (1, 8, 8))
     for name, message in [
         ("number", r"must return a data set or \(inputs, labels\), got int"),
         ("absent", "must name a function that returns a data set"),
@@ -103,6 +105,8 @@ def test_labels_are_taken_without_reading_inputs_where_the_data_set_has_them():
     data = MappedDataset(source, spec="x")
     assert data.labels.tolist() == [1, 0, 1]
     assert source.read == 1
+    source.targets, source.labels = None, ["cat", "dog", "owl"]  # names of classes are no labels
+    assert MappedDataset(source, spec="x").labels.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,12 @@ def test_torchvision_data_sets(tmp_path):
     assert all(torch.equal(theirs[i][0], ours[i][0]) for i in range(len(ours)))
     with pytest.raises(InvalidArgument, match=r"must be a class of torchvision\.datasets, got 'Absent'"):
         load_dataset("torchvision:Absent")
+    random = load_dataset("torchvision:FakeData,size=5,num_classes=3,crop=100")
+    assert (len(random), random.input_shape) == (5, (3, 100, 100))
+    with pytest.raises(InvalidArgument, match="must be what its factory takes"):
+        load_dataset("torchvision:FakeData,width=5")
+    with pytest.raises(InvalidArgument, match="split of torchvision:CIFAR10 must be train or test, got 'val'"):
+        load_dataset(f"torchvision:CIFAR10,root={tmp_path}", split="val")
     with pytest.raises(InvalidArgument, match="cannot be loaded: RuntimeError: Dataset not found"):
         load_dataset(f"torchvision:CIFAR10,root={tmp_path}")
 

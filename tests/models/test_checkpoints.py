@@ -104,7 +104,12 @@ def test_weights_of_any_importable_architecture_load(tmp_path, name, prefix):
     else:
         torch.save(state if prefix else {"model_state_dict": state, "epoch": 3}, tmp_path / name)
     x = torch.rand(2, 1, 8, 8)
-    for arch, trust in (("mlp", False), ("certmix.models.architectures:mlp", True)):
+    (tmp_path / "net.py").write_text("from certmix.models.architectures import mlp\n")
+    for arch, trust in (
+        ("mlp", False),
+        ("certmix.models.architectures:mlp", True),
+        (f"{tmp_path / 'net.py'}:mlp", True),
+    ):
         spec = f"{tmp_path / name},arch={arch},num_classes=3"
         assert torch.equal(load_model(f"{spec},normalize=none", trust_model=trust)(x), model(x))
         assert torch.allclose(load_model(f"{spec},normalize=half", trust_model=trust)(x), model(2 * x - 1), atol=1e-5)

@@ -150,6 +150,12 @@ def test_specs_put_a_denoiser_before_any_classifier(own, tmp_path):
     means = prototypes()
     model = load_model(f"{own}classifier,denoiser={own}denoiser,denoiser.seed=0", trust_model=True)
     assert torch.equal(model(x), FragileClassifier(means)(posterior_mean(x, means, 0.5).clamp(0, 1)))
+    other = load_model(f"{own}classifier", trust_model=True, denoiser=f"{own}denoiser,seed=5")
+    assert torch.equal(other.denoiser(x), posterior_mean(x, prototypes(seed=5), 0.5))
+    torch.save(IdealDenoiser(prototypes(seed=3), 0.5).state_dict(), tmp_path / "denoiser.pt")
+    weights = f"denoiser={tmp_path / 'denoiser.pt'},denoiser.arch={own.removeprefix('py:')}denoiser"
+    loaded = load_model(f"{own}classifier,{weights}", trust_model=True)
+    assert torch.equal(loaded.denoiser(x), posterior_mean(x, prototypes(seed=3), 0.5))
     spec = f"{own}classifier,diffusion={own}network,schedule=linear:100,sigma=0.5,upsample=8"
     diffused = load_model(spec, trust_model=True)
     assert (diffused.denoiser.sigma, diffused.upsample, diffused.training) == (0.5, 8, False)

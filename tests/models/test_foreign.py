@@ -9,6 +9,7 @@ import torch
 
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint, load_model
+from tests.models.files import Hostile
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -96,6 +97,23 @@ def test_torchvision_models(tmp_path):
     _refused("torchvision:resnet18", "must state its weights: weights=DEFAULT")
     _refused("torchvision:resnet18,weights=NEWEST", "cannot be loaded: KeyError")
     _refused("torchvision:resnet19,weights=none", "cannot be loaded: ValueError: Unknown model resnet19")
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_pretrained_torchvision_weights_bring_their_normalisation_and_run_nothing(tmp_path, monkeypatch):
+    from torchvision.models import ResNet18_Weights, resnet18
+
+    torch.manual_seed(0)
+    network, x = resnet18().eval(), torch.rand(1, 3, 32, 32)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    cached.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), cached)
+    model = load_model("torchvision:resnet18,weights=IMAGENET1K_V1")
+    assert torch.allclose(model(x), network(_normalised(x, IMAGENET_MEAN, IMAGENET_STD)), atol=1e-5)
+    torch.save({"fc.weight": Hostile(tmp_path / "ran")}, cached)
+    _refused("torchvision:resnet18,weights=IMAGENET1K_V1", "cannot be loaded: UnpicklingError")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.usefixtures("torchvision")

@@ -108,6 +108,12 @@ def test_python_models_need_trust(tmp_path):
         load_model(spec)
     assert not marker.exists()
     assert load_model(f"{spec},classes=5", trust_model=True)(torch.zeros(2, 1, 2, 2)).shape == (2, 5)
+    (tmp_path / "same.py").write_text("import torch\n" + (tmp_path / "own.py").read_text())
+    torch.manual_seed(0)
+    one = load_model(spec, trust_model=True)
+    two = load_model(spec.replace("own.py", "same.py"), trust_model=True)
+    two.load_state_dict(one.state_dict())
+    assert fingerprint(one) != fingerprint(two)  # the code differs, and no repr shows code
     for bad, message in [
         (f"py:{tmp_path / 'own.py'}:wrong", "must return a torch.nn.Module, got int"),
         (f"py:{tmp_path / 'own.py'}:absent", "found no callable 'absent'"),
