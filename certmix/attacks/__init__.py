@@ -1,0 +1,19 @@
+"""Empirical upper bounds on robustness: gradient attacks that test from above what certificates promise from below."""
+
+from certmix.attacks.losses import LOSSES, class_probability, cross_entropy, get_loss, logit_difference_ratio, margin
+from certmix.attacks.norms import NORMS, Norm, get_norm
+from certmix.attacks.pgd import PGDResult, pgd
+
+__all__ = [
+    "LOSSES",
+    "NORMS",
+    "Norm",
+    "PGDResult",
+    "class_probability",
+    "cross_entropy",
+    "get_loss",
+    "get_norm",
+    "logit_difference_ratio",
+    "margin",
+    "pgd",
+]
