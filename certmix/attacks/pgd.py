@@ -86,7 +86,7 @@ def pgd(
         point = inputs + ball.uniform(inputs, radius, generator) if random_start else inputs
         point = _feasible(ball, point, inputs, radius, clip)
         for step in range(steps):
-            value, gradient = _value_and_gradient(objective, point)
+            value, gradient = value_and_gradient(objective, point)
             found = PGDResult(point, value, succeeded(point) if succeeded else None)
             best = _better(best, found)
             if best.succeeded is not None:
@@ -94,7 +94,7 @@ def pgd(
                     break
                 gradient = torch.where(_spread(best.succeeded, gradient), 0.0, gradient)
             length = first * SCHEDULES[schedule](step / steps)
-            moved = point + _spread(length, point) * ball.steepest(_movable(gradient, point, clip))
+            moved = point + _spread(length, point) * ball.steepest(movable(gradient, point, clip))
             point = _feasible(ball, moved, inputs, radius, clip)
         else:
             best = _better(best, _evaluate(objective, succeeded, point))
@@ -142,7 +142,8 @@ def _feasible(ball: Norm, point: Tensor, inputs: Tensor, radius: Tensor, clip: t
     return point if clip is None else point.clamp(*clip)
 
 
-def _value_and_gradient(objective: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(objective: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
+    """The objective, shape (batch,), and its gradient (NaN as 0), the shape of the point. Raises InvalidArgument."""
     with torch.enable_grad():
         leaf = point.detach().clone().requires_grad_(True)
         value = objective(leaf)
@@ -178,7 +179,8 @@ def _better(best: PGDResult, found: PGDResult) -> PGDResult:
     return PGDResult(inputs, torch.where(take, found.objective, best.objective), success)
 
 
-def _movable(gradient: Tensor, point: Tensor, clip: tuple[float, float] | None) -> Tensor:
+def movable(gradient: Tensor, point: Tensor, clip: tuple[float, float] | None) -> Tensor:
+    """The gradient without the coordinates in which a step along it would leave the box."""
     if clip is None:
         return gradient
     stuck = ((point <= clip[0]) & (gradient < 0)) | ((point >= clip[1]) & (gradient > 0))

@@ -2,6 +2,7 @@
 
 from certmix.cli import certify as certify
 from certmix.cli import demo as demo
+from certmix.cli import lipschitz as lipschitz
 from certmix.cli import pareto as pareto
 from certmix.cli import plot as plot
 from certmix.cli import train as train
