@@ -107,6 +107,9 @@ def attack_certificates(
     if not 0.0 < share_of_radius < 1.0:
         raise InvalidArgument(f"share_of_radius must be in (0, 1), got {share_of_radius}; the certified ball is open.")
     which, rows = np.nonzero(radii > 0)
+    if not len(rows):
+        nothing = np.empty(0)
+        return CertificateAttack(rows, nothing, nothing, nothing, nothing.astype(bool), inputs[:0])
     generator = torch.Generator().manual_seed(seed)
     model = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
     judge = _Judge(robust, sigma, grid_levels, votes, significance, generator)
@@ -120,7 +123,7 @@ def attack_certificates(
         broken.append(doubtless)
         points.append(worst)
         if progress:
-            progress(int(part[-1]) + 1 if len(part) else 0, len(rows))
+            progress(int(part[-1]) + 1, len(rows))
     return CertificateAttack(
         row=rows,
         radius=radii[which, rows],

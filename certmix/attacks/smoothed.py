@@ -41,7 +41,7 @@ class SmoothedClassifier(nn.Module):
         repeated = inputs.repeat(self.draws, *[1] * (inputs.ndim - 1))
         noise = torch.randn(repeated.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
         logs = functional.log_softmax(self.base(repeated + self.sigma * noise), dim=1)
-        return logs.view(self.draws, len(inputs), -1).logsumexp(dim=0) - math.log(self.draws)
+        return logs.view(self.draws, len(inputs), logs.shape[1]).logsumexp(dim=0) - math.log(self.draws)
 
 
 @torch.no_grad()
