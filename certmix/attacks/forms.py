@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from certmix.attacks.model_attack import attack_model, is_fooled
 from certmix.errors import InvalidArgument
+from certmix.models import MixedClassifier
 from certmix.models.mixing_forms import FACTORS, SCALES, MixingForm
 
+TRANSFER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _GAMMAS = np.logspace(-8.0, 12.0, 401)
 
 
@@ -67,6 +69,8 @@ def compare_mixing_forms(
 
     Source: Bai et al., arXiv:2301.12554, Figures 1 and 8. Factors differ by orders of magnitude, and so do useful gammas:
     each form gets those at which it sides with h on equal steps of the points, clean and attacked, where g and h differ.
+    Differs: gradient factors can hide gradients from PGD, which then overrates their forms: every form must also withstand
+    what fools g, h and Eq. 5 at five weights.
 
     Args:
         accurate, robust: g and h, inputs -> logits.
@@ -74,7 +78,7 @@ def compare_mixing_forms(
         norm, attack_radius, steps: see `pgd`; gradients of the factors are measured in the dual norm.
         num_gammas: points per curve, >= 2; the first is g alone, the last h alone.
         forms: pairs (factor, on); all eight by default.
-        losses: an input counts as right where it withstands PGD with every one of them.
+        losses: an input counts as right where it withstands PGD with every one of them, and the transferred attacks.
         seed: of the random starts.
         progress: called with (curves done, in all).
     Returns: one FormCurve per form.
@@ -83,19 +87,20 @@ def compare_mixing_forms(
     if num_gammas < 2:
         raise InvalidArgument(f"num_gammas must be >= 2, got {num_gammas}.")
     how: dict[str, Any] = {"norm": norm, "attack_radius": attack_radius, "steps": steps, "seed": seed}
-    probe = [inputs] + [
-        attack_model(model, inputs, labels, stop_at_success=False, **how).inputs for model in (accurate, robust)
-    ]
+    sources = [accurate, robust, *(MixedClassifier(accurate, robust, weight).eval() for weight in TRANSFER_WEIGHTS)]
+    moved = [attack_model(model, inputs, labels, stop_at_success=False, **how).inputs for model in sources]
     chosen = [(factor, on) for on in SCALES for factor in FACTORS] if forms is None else list(forms)
     curves = []
     for done, (factor, on) in enumerate(chosen):
         form = MixingForm(accurate, robust, 1.0, factor=factor, on=on, norm=norm).eval()
-        gammas = _even_gammas(form, torch.cat(probe), num_gammas)
+        gammas = _even_gammas(form, torch.cat([inputs, *moved[:2]]), num_gammas)
         clean, attacked = [], []
         for gamma in gammas:
             form.gamma = gamma
             holds = torch.arange(len(inputs))[~is_fooled(form, inputs, labels).cpu()]
             clean.append(len(holds) / len(inputs))
+            for points in moved:
+                holds = holds[~is_fooled(form, points[holds], labels[holds]).cpu()] if len(holds) else holds
             for loss in losses:
                 if len(holds):
                     found = attack_model(form, inputs[holds], labels[holds], loss=loss, **how)

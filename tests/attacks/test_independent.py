@@ -20,7 +20,7 @@ def _ours(model, digits, norm, radius):
 def _reference_foolbox(model, digits, norm, radius):
     foolbox = pytest.importorskip("foolbox")
     inputs, labels = digits
-    attack = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm](steps=STEPS)
+    attack = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm](steps=STEPS, rel_stepsize=2.5 / STEPS)
     torch.manual_seed(0)
     _, clipped, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), inputs, labels, epsilons=radius)
     return 1 - float(is_fooled(model, clipped, labels).double().mean())
@@ -53,4 +53,4 @@ def _reference_art(model, digits, norm, radius):
 def test_no_weaker_than_others(network, norm, radius, reference, digits, request):
     model = request.getfixturevalue(network)
     theirs = reference(model, digits, norm, radius)
-    assert _ours(model, digits, norm, radius) <= theirs + 0.01
+    assert _ours(model, digits, norm, radius) <= theirs + 0.01 + 1e-9
