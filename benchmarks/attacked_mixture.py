@@ -50,7 +50,7 @@ def lipschitz(models: dict[str, torch.nn.Module], inputs: torch.Tensor) -> None:
             bound = bound_local_lipschitz(model, inputs, attack_radius=radius, norm=NORM)
             print(
                 f"| {name} | {radius} | {found.class_average.mean():.3f} | {(found.constant / bound.constant).max():.3f} | "
-                f"0.8 | {found.estimated_radius(0.8).mean():.4f} | {bound.certified_radius(0.8).mean():.4f} |"
+                f"{found.estimated_radius(0.8).mean():.4f} | {bound.certified_radius(0.8).mean():.4f} |"
             )
 
 
