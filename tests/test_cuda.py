@@ -56,8 +56,14 @@ def test_the_host_does_not_wait_inside_the_loop(votes, noise):
     data = ArrayDataset(images, [0, 1], num_classes=10, grid_levels=255)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 30 * 30, 10))
     draws = {
-        "num_classes": 10, "num_selection": 10, "num_estimation": 4000, "votes": votes, "on_invalid": "error",
-        "seed": "0x1", "sigma": 0.5, "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255),
+        "num_classes": 10,
+        "num_selection": 10,
+        "num_estimation": 4000,
+        "votes": votes,
+        "on_invalid": "error",
+        "seed": "0x1",
+        "sigma": 0.5,
+        "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255),
     }
     manifest = {"draws": draws, "environment": {"batch_size": 256}}
     loop = _draw_loop(model.eval().to(CUDA), None, data, manifest, CUDA, None)
