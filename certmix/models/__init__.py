@@ -14,11 +14,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from certmix.errors import InvalidArgument
+from certmix.models.adaptive import AdaptiveMixture, describe_base
 from certmix.models.architectures import ARCHITECTURES, Normalized
 from certmix.models.mixture import MixedClassifier
 from certmix.specs import parse_spec
 
-__all__ = ["ARCHITECTURES", "MixedClassifier", "fingerprint", "load_model", "make_architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "AdaptiveMixture",
+    "MixedClassifier",
+    "describe_base",
+    "fingerprint",
+    "load_model",
+    "make_architecture",
+    "normalized",
+]
 
 _LOADER_OPTIONS = ("arch", "mean", "std")
 
@@ -51,7 +61,7 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
     else:
         model = _load_safetensors(reference, loader.get("arch"), settings, trust_model)
     if "mean" in loader:
-        model = Normalized(model, _numbers("mean", loader["mean"]), _numbers("std", loader["std"]))
+        model = normalized(model, loader["mean"], loader["std"])
     return model.eval()
 
 
@@ -60,6 +70,11 @@ def make_architecture(name: str, **settings: Any) -> torch.nn.Module:
     if name not in ARCHITECTURES:
         raise InvalidArgument(f"arch must be one of {', '.join(ARCHITECTURES)}, or pkg.module:factory, got {name!r}.")
     return _call(ARCHITECTURES[name], settings, name)
+
+
+def normalized(model: torch.nn.Module, mean: str, std: str) -> Normalized:
+    """A classifier of [0, 1] inputs from one of normalised inputs; mean and std as text, such as 0.49/0.48/0.45."""
+    return Normalized(model, _numbers("mean", mean), _numbers("std", std))
 
 
 def fingerprint(model: torch.nn.Module) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from certmix.models.adaptive import adaptive_mixture
+from certmix.models.resnet import ResNet18
+
 
 def digits_cnn(num_classes: int = 10) -> nn.Module:
     """A convolutional network for (1, 8, 8) digits: two strided convolutions and a hidden layer, 36,000 parameters."""
@@ -25,7 +28,12 @@ def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Mod
     return nn.Sequential(nn.Flatten(), nn.Linear(input_size, width), nn.ReLU(), nn.Linear(width, num_classes))
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"digits-cnn": digits_cnn, "mlp": mlp}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "digits-cnn": digits_cnn,
+    "mlp": mlp,
+    "resnet18": ResNet18,
+    "adaptive-mixture": adaptive_mixture,
+}
 
 
 class Normalized(nn.Module):
