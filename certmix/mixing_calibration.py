@@ -16,6 +16,7 @@ from certmix.errors import InvalidArgument
 from certmix.pareto import right_weights
 
 Floats = NDArray[np.float64]
+FLOAT32_WIDTH = 1e-4  # narrower intervals of shifts are passed over: a float32 network might not hit them
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def _largest(below: Floats, above: Floats, target: float, inputs: int) -> float:
     right = np.searchsorted(np.sort(below), middles, side="left") - np.searchsorted(
         np.sort(above), middles, side="right"
     )
-    good = np.flatnonzero(right / max(inputs, 1) >= target - 1e-12)
+    reached = right / max(inputs, 1) >= target - 1e-12
+    wide = np.concatenate([[True], np.diff(steps) > FLOAT32_WIDTH, [True]])
+    good = np.flatnonzero(reached & wide) if (reached & wide).any() else np.flatnonzero(reached)
     if not len(good):
         best = right.argmax()
         raise InvalidArgument(

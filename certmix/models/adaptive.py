@@ -40,6 +40,7 @@ class AdaptiveMixture(nn.Module):
     """
 
     weight_range: torch.Tensor
+    whole_range: torch.Tensor
     calibration: torch.Tensor
     logit_scales: torch.Tensor
 
@@ -71,6 +72,7 @@ class AdaptiveMixture(nn.Module):
                 raise InvalidArgument(f"{name} must be > 0 and finite, got {value}.")
         self.register_buffer("logit_scales", torch.tensor([accurate_scale, robust_scale], dtype=torch.float32))
         self.register_buffer("weight_range", torch.tensor([0.0, 1.0]))
+        self.register_buffer("whole_range", torch.tensor([0.0, 1.0]), persistent=False)
         self.register_buffer("calibration", torch.tensor([2.0, 0.0]))
         self.set_weight_range(*weight_range)
         self.calibrate(scale=scale, shift=shift)
@@ -96,10 +98,10 @@ class AdaptiveMixture(nn.Module):
         else:
             with torch.no_grad():
                 argument = self.argument(first, second)
-        low, high = self.active_range()
+        low, high = self._limits()
         # Both weights from their own sigmoid: neither loses digits near 0, and neither log is -inf.
         tiny = torch.finfo(accurate.dtype).tiny
-        of_robust = (low + (high - low) * torch.sigmoid(argument)).clamp(min=low).clamp(min=tiny)
+        of_robust = torch.maximum(low + (high - low) * torch.sigmoid(argument), low).clamp(min=tiny)
         of_accurate = ((1.0 - high) + (high - low) * torch.sigmoid(-argument)).clamp(min=tiny)
         mixed = torch.logaddexp(
             functional.log_softmax(accurate * self.logit_scales[0], dim=1) + of_accurate.log()[:, None],
@@ -114,8 +116,8 @@ class AdaptiveMixture(nn.Module):
 
     def weight_of(self, argument: torch.Tensor) -> torch.Tensor:
         """a of the sigmoid's argument, within the range of the current mode."""
-        low, high = self.active_range()
-        return (low + (high - low) * torch.sigmoid(argument)).clamp(min=low)
+        low, high = self._limits()
+        return torch.maximum(low + (high - low) * torch.sigmoid(argument), low)
 
     def argument(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """The sigmoid's argument, scale * network + shift, shape (batch,)."""
@@ -131,9 +133,7 @@ class AdaptiveMixture(nn.Module):
 
     def active_range(self) -> tuple[float, float]:
         """(a_min, a_max) in eval mode, (0, 1) in training mode, where attacks must meet the whole range (Section D.1)."""
-        if self.training:
-            return 0.0, 1.0
-        low, high = self.weight_range.tolist()
+        low, high = self._limits()
         return float(low), float(high)
 
     @property
@@ -185,6 +185,10 @@ class AdaptiveMixture(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print, and part of the fingerprint."""
         return f"{self.input_shape}, accurate_layers={self.accurate_layers}, robust_layers={self.robust_layers}"
+
+    def _limits(self) -> tuple[torch.Tensor, torch.Tensor]:
+        low, high = (self.whole_range if self.training else self.weight_range).unbind()
+        return low, high
 
     def _run(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits of g and h, and the concatenated features of both depths."""
