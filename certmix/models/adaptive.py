@@ -92,22 +92,27 @@ class AdaptiveMixture(nn.Module):
             inputs: in [0, 1], shape (batch, *input_shape).
             weight_gradient: False treats a(x) as a constant, as the gray-box attacker of Section 4.2 must.
         """
+        accurate, robust, argument = self.base_arguments(inputs, weight_gradient=weight_gradient)
+        return self.mix(accurate, robust, argument), argument
+
+    def base_arguments(
+        self, inputs: torch.Tensor, *, weight_gradient: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-probabilities of g and of h with their logit scales, (batch, classes), and the sigmoid's argument (batch,)."""
         accurate, robust, first, second = self._run(inputs)
-        if weight_gradient:
+        with torch.set_grad_enabled(weight_gradient and torch.is_grad_enabled()):
             argument = self.argument(first, second)
-        else:
-            with torch.no_grad():
-                argument = self.argument(first, second)
+        scaled = accurate * self.logit_scales[0], robust * self.logit_scales[1]
+        return functional.log_softmax(scaled[0], dim=1), functional.log_softmax(scaled[1], dim=1), argument
+
+    def mix(self, accurate: torch.Tensor, robust: torch.Tensor, argument: torch.Tensor) -> torch.Tensor:
+        """Eq. 5 on log-probabilities of g and h, shape (batch, classes), at the weights of the argument, shape (batch,)."""
         low, high = self._limits()
         # Both weights from their own sigmoid: neither loses digits near 0, and neither log is -inf.
         tiny = torch.finfo(accurate.dtype).tiny
         of_robust = torch.maximum(low + (high - low) * torch.sigmoid(argument), low).clamp(min=tiny)
         of_accurate = ((1.0 - high) + (high - low) * torch.sigmoid(-argument)).clamp(min=tiny)
-        mixed = torch.logaddexp(
-            functional.log_softmax(accurate * self.logit_scales[0], dim=1) + of_accurate.log()[:, None],
-            functional.log_softmax(robust * self.logit_scales[1], dim=1) + of_robust.log()[:, None],
-        )
-        return mixed, argument
+        return torch.logaddexp(accurate + of_accurate.log()[:, None], robust + of_robust.log()[:, None])
 
     def mixing_weight(self, inputs: torch.Tensor) -> torch.Tensor:
         """a(x), shape (batch,): 0 = accurate model, 1 = robust model."""
