@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from certmix.adaptive_certification import AdaptiveWeights
 from certmix.attacks.adaptive import SETTINGS, AttackBudget, attack_adaptive
 from certmix.attacks.apgd import apgd
+from certmix.attacks.rows import stack
 from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
 from certmix.mixing_calibration import Calibration, calibrated_shift, check_target
@@ -266,8 +267,8 @@ def adaptive_weights(mixture: AdaptiveMixture, dataset: Dataset, *, spec: str = 
 
 def batch_of(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
     """All inputs and labels of a data set as tensors."""
-    inputs = torch.stack([dataset[position][0] for position in range(len(dataset))])
-    return inputs.to(device), torch.as_tensor(dataset.labels, device=device)
+    inputs, labels = stack(dataset)
+    return inputs.to(device), labels.to(device)
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
+from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import PGDResult, per_input, pgd
 from certmix.errors import InvalidArgument
@@ -161,8 +162,6 @@ def _strong(prepare: Prepare) -> Component:
 def _fab_and_square(
     model: torch.nn.Module, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator | None
 ) -> PGDResult:
-    from certmix.attacks.auto import auto_attack
-
     radius = torch.as_tensor(budget.attack_radius)
     if bool((radius != radius.flatten()[0]).any()):
         raise InvalidArgument("FAB and Square need one attack_radius for all inputs, got several; leave out whole.")

@@ -14,8 +14,8 @@ from certmix.attacks.pgd import (
     _evaluate,
     _feasible,
     _spread,
-    _value_and_gradient,
     per_input,
+    value_and_gradient,
 )
 from certmix.errors import InvalidArgument
 
@@ -74,7 +74,7 @@ def _climb(
     steps: int,
 ) -> PGDResult:
     """One run from a start: the best of its points and of `best`."""
-    value, gradient = _value_and_gradient(objective, point)
+    value, gradient = value_and_gradient(objective, point)
     own_value, own_point, own_gradient = value, point, gradient
     best = _better(best, PGDResult(point, value, succeeded(point) if succeeded else None))
     before, period = point, max(int(0.22 * steps), 1)
@@ -87,7 +87,7 @@ def _climb(
         if step > 1:
             moved = feasible(point + MOMENTUM * (moved - point) + (1.0 - MOMENTUM) * (point - before))
         before, point, previous = point, moved, value
-        value, gradient = _value_and_gradient(objective, point)
+        value, gradient = value_and_gradient(objective, point)
         best = _better(best, PGDResult(point, value, succeeded(point) if succeeded else None))
         rises = rises + (value > previous)
         higher = value > own_value

@@ -46,6 +46,10 @@ def certify_command(
     accurate: Annotated[
         str | None, typer.Option("--accurate", metavar="SPEC", help="Accurate model g; its predictions are recorded.")
     ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option("--mixture", metavar="FILE", help="Adaptive mixture of the two models: certify at its floor too."),
+    ] = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = 1e-3,
@@ -89,9 +93,13 @@ def certify_command(
         --sigma 0.5 --out runs/half --mixing-weight 0.79 --mixing-weight 1 --max 300
     With run folders, certifies their draws again, without any model:
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
+    An adaptive mixture (certmix train-mixing) is certified at the floor of its weights; clean accuracy is at a(x):
+      certmix certify --robust h.safetensors --accurate g.safetensors --mixture mixture.safetensors --dataset digits \
+        --sigma 0.5 --out runs/half
     """
     from certmix.certification import maximum_radius
     from certmix.certifiers import get_certifier, required_margin
+    from certmix.cli.adaptive_report import check_mixture, record_mixture, summarise_adaptive
     from certmix.cli.report import check_radii, report_runs
     from certmix.errors import InvalidArgument
 
@@ -112,11 +120,14 @@ def certify_command(
         assert dataset is not None
         assert sigma is not None
         assert out is not None
+        chosen = {"split": split, "skip": skip, "max": max_inputs, "indices": indices}
+        if mixture is not None:
+            check_mixture(mixture, robust=robust, accurate=accurate)
         reach = maximum_radius(num_estimation, failure_probability, sigma, rule)
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
-            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices},
+            dataset={"spec": dataset, **chosen},
             robust=robust,
             accurate=accurate,
             model_options={"trust_model": trust_model, **key_values(model)},
@@ -132,11 +143,17 @@ def certify_command(
             device=device,
         )
         folders = [out]
+        if mixture is not None:
+            record_mixture(out, mixture, dataset={**chosen, "spec": dataset}, robust=robust, accurate=accurate)
+    elif mixture is not None:
+        raise InvalidArgument("--mixture goes with --robust, --accurate, --dataset, --sigma and --out; see --help.")
     elif not folders:
         raise InvalidArgument("certify needs run folders, or --robust, --dataset, --sigma and --out; see --help.")
+    adaptive = summarise_adaptive(folders)
     report_runs(
         folders,
-        weights=weights,
+        weights=sorted({*(mixing_weight or []), *(entry["floor"] for entry in adaptive)}) if adaptive else weights,
+        adaptive=adaptive,
         certifiers=certifiers,
         failure_probability=failure_probability,
         rule=rule,
