@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from certmix.adaptive_certification import AdaptiveWeights
 from certmix.attacks.adaptive import SETTINGS, AttackBudget, attack_adaptive
 from certmix.attacks.apgd import apgd
+from certmix.attacks.losses import margin
+from certmix.attacks.pgd import pgd
 from certmix.attacks.rows import stack
 from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
@@ -219,31 +221,30 @@ class Oracle(nn.Module):
             return torch.as_tensor(mixed.argmax(dim=1) == labels)
 
     def right_under_attack(
-        self, dataset: Dataset, budget: AttackBudget, *, seed: int = 0, batch_size: int = 500
+        self, dataset: Dataset, budget: AttackBudget, *, strong: bool = False, seed: int = 0, batch_size: int = 500
     ) -> Right:
-        """Where it is right, "clean" and "attacked": by APGD on the smaller of both models' margins."""
-        from certmix.attacks import margin
-
+        """Where it is right, "clean" and "attacked": by PGD as in B (or one APGD run) on the smaller of both margins."""
         inputs, labels = batch_of(dataset, _device(self.robust))
         found: dict[str, list[Tensor]] = {"clean": [], "attacked": []}
-        for x, y in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
-
-            def both_wrong(points: Tensor, y: Tensor = y) -> Tensor:
-                outputs = (model(points).log_softmax(dim=1) for model in (self.accurate, self.robust))
-                return torch.stack([margin(output, y) for output in outputs]).amin(dim=0)
-
-            result = apgd(
-                both_wrong,
-                x,
-                norm=budget.norm,
-                attack_radius=budget.attack_radius,
-                steps=2 * budget.strong_steps,
-                restarts=2,
-                generator=torch.Generator(x.device).manual_seed(seed),
-            )
+        pairs = zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True)
+        for number, (x, y) in enumerate(pairs):
+            generator = torch.Generator(x.device).manual_seed(seed + 1_000_003 * number)
+            moved = self._attack(x, y, budget, generator, strong=strong)
             found["clean"].append(self.right(x, y))
-            found["attacked"].append(self.right(result.inputs, y))
+            found["attacked"].append(self.right(moved, y))
         return {name: torch.cat(parts).cpu().numpy() for name, parts in found.items()}
+
+    def _attack(
+        self, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator, *, strong: bool
+    ) -> Tensor:
+        def both_wrong(points: Tensor) -> Tensor:
+            outputs = (model(points).log_softmax(dim=1) for model in (self.accurate, self.robust))
+            return torch.stack([margin(output, y) for output in outputs]).amin(dim=0)
+
+        ball = {"norm": budget.norm, "attack_radius": budget.attack_radius}
+        if strong:
+            return apgd(both_wrong, x, steps=budget.strong_steps, generator=generator, **ball).inputs  # type: ignore[arg-type]
+        return pgd(both_wrong, x, steps=budget.steps, random_start=False, **ball).inputs  # type: ignore[arg-type]
 
 
 def adaptive_weights(mixture: AdaptiveMixture, dataset: Dataset, *, spec: str = "") -> AdaptiveWeights:

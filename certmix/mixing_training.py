@@ -43,7 +43,7 @@ class MixingTraining:
     steps: tuple[int, int] = (5, 15)
     lowering: float = 1.0
     loss_weights: tuple[float, float, float] = (0.0, 1.5, 0.2)
-    epochs: int = 20
+    epochs: int = 60
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3

@@ -59,7 +59,7 @@ def train_mixing_command(
     ] = None,
     accurate_scale: Annotated[float, typer.Option("--accurate-scale", help="Of g's logits.")] = 1.0,
     robust_scale: Annotated[float, typer.Option("--robust-scale", help="Of h's logits.")] = 1.0,
-    epochs: Annotated[int, typer.Option("--epochs")] = 20,
+    epochs: Annotated[int, typer.Option("--epochs")] = 60,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 128,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 2e-3,
     seed: Annotated[int, typer.Option("--seed", help="Of weights, order and attacks.")] = 0,
