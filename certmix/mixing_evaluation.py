@@ -34,8 +34,8 @@ def right_under_attack(
 ) -> Right:
     """Whether a classifier is right on each input: "clean", and under each attack setting; shape (inputs,) each.
 
-    These are upper bounds on what it holds against: a stronger attack may lower them. D takes over what C found, so that
-    it is never weaker.
+    These are upper bounds on what it holds against: a stronger attack may lower them. D goes on from what C found,
+    so that it is never weaker.
 
     Args:
         model: an adaptive mixture, or any classifier, in eval mode.
@@ -50,15 +50,14 @@ def right_under_attack(
     for number, (x, y) in enumerate(zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True)):
         with torch.no_grad():
             found["clean"].append(model(x).argmax(dim=1) == y)
-        for setting in settings:
+        moved: dict[str, Tensor] = {}
+        for setting in sorted(settings):
             generator = torch.Generator(x.device).manual_seed(seed + 1_000_003 * number)
-            moved = attack_adaptive(model, x, y, setting, budget, generator=generator)
+            after = moved["C"] if setting == "D" and "C" in moved else None
+            moved[setting] = attack_adaptive(model, x, y, setting, budget, generator=generator, after=after)
             with torch.no_grad():
-                found[setting].append(model(moved).argmax(dim=1) == y)
-    right = {name: torch.cat(parts).cpu().numpy() for name, parts in found.items()}
-    if "C" in right and "D" in right:
-        right["D"] &= right["C"]
-    return right
+                found[setting].append(model(moved[setting]).argmax(dim=1) == y)
+    return {name: torch.cat(parts).cpu().numpy() for name, parts in found.items()}
 
 
 def accuracies(right: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:

@@ -60,6 +60,7 @@ def attack_adaptive(
     budget: AttackBudget,
     *,
     generator: torch.Generator | None = None,
+    after: Tensor | None = None,
 ) -> Tensor:
     """Attacked inputs, shape of the inputs: one that is misclassified wherever the attack found one.
 
@@ -76,13 +77,15 @@ def attack_adaptive(
         setting: "A", "B", "C" or "D".
         budget: norm, radius and steps.
         generator: of the random starts of C and D.
+        after: for D, what C has found with the same budget: D then goes on from there.
     """
     check_setting(setting)
-    attacked = inputs.clone()
+    attacked = inputs.clone() if after is None else after.clone()
     radius = per_input("attack_radius", budget.attack_radius, inputs)
     with torch.no_grad():
-        held = (model(inputs).argmax(dim=1) == labels).nonzero()[:, 0]
-    for component in _components(setting, budget, isinstance(model, HasParts)):
+        held = (model(attacked).argmax(dim=1) == labels).nonzero()[:, 0]
+    components = _components(setting, budget, isinstance(model, HasParts))
+    for component in components if after is None else components[len(_components("C", budget, False)) :]:
         if not len(held):
             break
         x, y = inputs[held], labels[held]
