@@ -120,12 +120,12 @@ def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
     from certmix.mixing_evaluation import Oracle, calibrate_mixture, fixed_mixture, right_under_attack
 
     rest, held = hold_out(certmix.load_dataset("digits", split="train"), 0.25)
-    test = certmix.load_dataset("digits", max=300)
-    budget = AttackBudget("linf", 0.2, strong_steps=20)
+    test = certmix.load_dataset("digits", max=200)
+    budget = AttackBudget("linf", 0.2, strong_steps=10)
     perturb = adversarial_examples(norm="linf", attack_radius=0.2)
-    g, h = train(rest, epochs=40), train(rest, epochs=40, perturb=perturb)
+    g, h = train(rest, epochs=30), train(rest, epochs=20, perturb=perturb)
     mixture = _mixture((g, h))
-    train_mixing(mixture, rest, MixingTraining(norm="linf", attack_radius=0.2, epochs=10))
+    train_mixing(mixture, rest, MixingTraining(norm="linf", attack_radius=0.2, epochs=10, steps=(5, 8)))
     target = 0.95
     found = calibrate_mixture(mixture, held, target=target)
     fixed = fixed_mixture(g, h, held, target=target)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,10 +99,26 @@ def test_the_table_of_attacks_and_the_trade_off(run, mixture, tmp_path):
     assert "attack setting must be one of A, B, C, D, got 'X'" in bad.err
 
 
+def _wholes(data):
+    """Subsets as in-memory data sets, without stable indices."""
+    return {
+        part: certmix.datasets.ArrayDataset(torch.stack([found[i][0] for i in range(len(found))]), found.labels)
+        for part, found in data.items()
+    }
+
+
 def test_the_ablation_is_a_grid_of_twelve(folder, run, monkeypatch):
     monkeypatch.setattr("certmix.cli.ablate_mixing.CE", (0.0, 1.5))
     monkeypatch.setattr("certmix.cli.ablate_mixing.PROD", (0.2,))
-    how = (*_specs(folder), *BUDGET, "--target", 0.85, "--epochs", 1)
+    data = {
+        part: certmix.load_dataset("digits", split=part, max=count) for part, count in (("train", 200), ("test", 50))
+    }
+    arrays = {
+        f"{name}_{part}": getattr(whole, name) for part, whole in _wholes(data).items() for name in ("inputs", "labels")
+    }
+    np.savez(folder / "small.npz", **arrays)
+    spec = f"npz:{folder / 'small.npz'},num_classes=10"
+    how = (*_specs(folder)[:-1], spec, *BUDGET, "--target", 0.7, "--epochs", 1)
     result = run("ablate-mixing", *how, "--json", "-q")
     assert result.code == 0, result.err
     grid = json.loads(result.out)["grid"]
