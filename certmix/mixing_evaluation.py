@@ -18,6 +18,7 @@ from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
 from certmix.mixing_calibration import Calibration, calibrated_shift, check_target
 from certmix.models import AdaptiveMixture, MixedClassifier, fingerprint
+from certmix.models.smoothed_mixture import SmoothedMixture
 from certmix.pareto import clean_accuracy
 
 Right = dict[str, NDArray[np.bool_]]
@@ -72,6 +73,8 @@ def calibrate_mixture(
     target: float,
     scales: Sequence[float] = (2.0,),
     budget: AttackBudget | None = None,
+    sigma: float | None = None,
+    draws: int = 500,
     seed: int = 0,
 ) -> Calibration:
     """Set the shift (and scale) so that clean accuracy on the validation inputs is at least the target, exactly.
@@ -84,7 +87,10 @@ def calibrate_mixture(
         target: clean accuracy, in [0, 1].
         scales: of the sigmoid's argument, > 0.
         budget: of the attack that decides between scales; needed where there are several.
-        seed: of the attack.
+        sigma: calibrate the mixture of g and h smoothed with this noise, as certified, by h's vote shares; None takes h as
+            it is.
+        draws: votes per input, with sigma.
+        seed: of the attack and the noise.
     Raises: InvalidArgument: no shift reaches the target, or a value out of range.
     """
     check_target(target)
@@ -92,6 +98,13 @@ def calibrate_mixture(
         raise InvalidArgument(f"several scales need an attack budget to choose by, got {len(scales)} scales and none.")
     tried: list[tuple[float, float, Calibration]] = []
     accurate, robust, numbers = base_values(mixture, validation)
+    attacked_model: nn.Module = mixture
+    if sigma is not None:
+        votes = SmoothedMixture(mixture, sigma=sigma, draws=draws, hard=True, seed=seed)
+        with torch.no_grad():
+            inputs, _ = batch_of(validation, mixture.calibration.device)
+            robust = votes.smoothed(inputs).double().cpu().numpy()
+        attacked_model = SmoothedMixture(mixture, sigma=sigma, draws=16, hard=False, seed=seed)
     for scale in scales:
         mixture.calibrate(scale=scale, shift=0.0)
         found = calibrated_shift(
@@ -106,7 +119,9 @@ def calibrate_mixture(
         mixture.calibrate(scale=scale, shift=found.shift)
         attacked = 0.0
         if len(scales) > 1 and budget is not None:
-            attacked = float(right_under_attack(mixture, validation, budget, settings="B", seed=seed)["B"].mean())
+            attacked = float(
+                right_under_attack(attacked_model, validation, budget, settings="B", seed=seed)["B"].mean()
+            )
         tried.append((attacked, scale, found))
     attacked, scale, found = max(tried, key=lambda entry: entry[0])
     mixture.calibrate(scale=scale, shift=found.shift)

@@ -29,6 +29,10 @@ def calibrate_mixing_command(
     holdout: HoldoutOption = 0.25,
     weight_range: WeightRangeOption = None,
     scale: ScaleOption = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option("--sigma", metavar="S", help="Calibrate with h smoothed by this noise, as certified."),
+    ] = None,
     norm: NormOption = "linf",
     attack_radius: AttackRadiusOption = 0.1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
@@ -56,7 +60,7 @@ def calibrate_mixing_command(
     if weight_range is not None:
         low, high = numbers(weight_range, "--weight-range", 2)
         model.set_weight_range(low, high)
-    chosen = calibrate(model, held, target=target, scales=scale, budget=AttackBudget(norm, attack_radius))
+    chosen = calibrate(model, held, target=target, scales=scale, budget=AttackBudget(norm, attack_radius), sigma=sigma)
     with safetensors.safe_open(mixture, framework="pt") as handle:
         training = json.loads(handle.metadata()["certmix"])["training"]
     own = describe_base(str(mixture))

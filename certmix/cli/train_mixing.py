@@ -144,7 +144,13 @@ def train_mixing_command(
 
 
 def calibrate(
-    mixture: Any, held: Any, *, target: float | None, scales: list[float] | None, budget: Any
+    mixture: Any,
+    held: Any,
+    *,
+    target: float | None,
+    scales: list[float] | None,
+    budget: Any,
+    sigma: float | None = None,
 ) -> dict[str, Any]:
     """Calibrate a mixture on held-out inputs; returns what was chosen. Midway between g and h without a target."""
     from certmix.mixing_evaluation import calibrate_mixture
@@ -155,7 +161,7 @@ def calibrate(
         mixture.cpu()
         target = (accuracy(mixture.accurate, held) + accuracy(mixture.robust, held)) / 2
         mixture.to(device)
-    found = calibrate_mixture(mixture, held, target=target, scales=scales or [2.0], budget=budget)
+    found = calibrate_mixture(mixture, held, target=target, scales=scales or [2.0], budget=budget, sigma=sigma)
     scale, shift = mixture.calibration.tolist()
     return {
         "target": target,
@@ -165,6 +171,7 @@ def calibrate(
         "floor": mixture.floor,
         "ceiling": mixture.ceiling,
         "held_out": len(held),
+        "sigma": sigma,
     }
 
 
