@@ -140,12 +140,18 @@ def base_values(
 
 
 def fixed_mixture(accurate: nn.Module, robust: nn.Module, validation: Dataset, *, target: float) -> MixedClassifier:
-    """The mixture of fixed weight with the largest weight that keeps a clean accuracy on the validation inputs."""
+    """The mixture of the largest fixed weight that keeps a clean accuracy on the validation inputs.
+
+    Its predictions there are the same on a whole interval of weights; the middle is taken, so that float32 keeps them.
+    """
     inputs, _ = batch_of(validation, _device(robust))
     with torch.no_grad():
         values = [model(inputs).softmax(dim=1).double().cpu().numpy() for model in (accurate, robust)]
-    weight = clean_accuracy(values[0], values[1], validation.labels).largest_weight(target)
-    return MixedClassifier(accurate, robust, weight).eval()
+    clean = clean_accuracy(values[0], values[1], validation.labels)
+    weight = clean.largest_weight(target)
+    before = clean.breakpoints[clean.breakpoints < weight]
+    middle = (weight + before.max()) / 2 if len(before) else weight
+    return MixedClassifier(accurate, robust, middle if clean(middle) >= target else weight).eval()
 
 
 @dataclass(frozen=True)

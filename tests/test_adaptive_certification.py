@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import certmix
@@ -109,7 +109,7 @@ def _weights_of(mixture, data, made={}):  # noqa: B006  (once: hypothesis calls 
     return made.setdefault(id(mixture), adaptive_weights(mixture, data))
 
 
-@seeded
+@settings(seeded, max_examples=60)
 @given(floor=st.floats(0.5, 0.94))
 def test_clean_accuracy_is_an_exact_step_function_of_the_floor(floor, mixture, test_data, statistics):
     weights = _weights_of(mixture, test_data)

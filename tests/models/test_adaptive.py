@@ -108,7 +108,7 @@ def test_the_white_box_gradient_is_that_of_finite_differences(mixture):
     torch.manual_seed(3)
     double = copy.deepcopy(mixture).double()
     x = torch.rand(1, *DIGIT, dtype=torch.float64).requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda v: double(v), (x,), atol=1e-4)
+    assert torch.autograd.gradcheck(lambda v: double(v)[:, :2], (x,), atol=1e-4)
 
 
 def test_base_models_get_no_gradient_and_no_hook_stays(mixture):
