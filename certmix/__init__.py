@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from certmix.intervals import ABSTAIN as ABSTAIN
     from certmix.intervals import ProbabilityBounds as ProbabilityBounds
     from certmix.lipschitz import estimate_local_lipschitz as estimate_local_lipschitz
+    from certmix.models import AdaptiveMixture as AdaptiveMixture
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
     from certmix.pareto import pareto_frontier as pareto_frontier
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # Public name -> module. Imported on first use, so that `certmix --help` needs neither torch nor SciPy.
 _MODULES = {
     "ABSTAIN": "intervals",
+    "AdaptiveMixture": "models",
     "Certificates": "certification",
     "CertmixError": "errors",
     "Dataset": "datasets",

@@ -106,7 +106,11 @@ def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> 
 
 def clean_accuracy(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> CleanAccuracy:
     """The step function of clean accuracy; arguments as `right_weights`."""
-    low, high = right_weights(accurate, robust, labels)
+    return step_function(*right_weights(accurate, robust, labels))
+
+
+def step_function(low: Floats, high: Floats) -> CleanAccuracy:
+    """Accuracy where input i is right on the open interval (low[i], high[i]) of weights, as `right_weights` gives them."""
     inputs = len(low)
     some = low < high
     low, high = np.sort(low[some]), np.sort(high[some])
@@ -129,11 +133,13 @@ class Candidate:
         bounds: with labels and indices.
         accurate: g's probabilities, shape (inputs, classes).
         robust: h's votes, shape (inputs, classes).
+        kind: "fixed" weight, or "adaptive"; a sweep takes one candidate per sigma and kind.
     """
 
     bounds: ProbabilityBounds
     accurate: Floats
     robust: Floats
+    kind: str = "fixed"
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -169,6 +175,7 @@ class MatchedPair:
         certificates: of the reported inputs at that weight.
         curve: certified accuracy at the result's radii, with intervals, one row.
         p_value: exact McNemar test against the baseline at each radius, shape (radii,).
+        kind: "fixed" weight, or "adaptive": the weight is then the floor of a(x).
     """
 
     sigma: float
@@ -177,6 +184,7 @@ class MatchedPair:
     certificates: Certificates
     curve: CertifiedAccuracyCurve
     p_value: Floats
+    kind: str = "fixed"
 
 
 @dataclass(frozen=True)
@@ -241,9 +249,14 @@ def candidate_from_statistics(
     if hard_accurate:
         g = np.eye(g.shape[1])[g.argmax(axis=1)]
     bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
-    soft = statistics.soft if (votes or statistics.manifest["draws"].get("votes")) == "soft" else None
-    robust = statistics.estimation_counts if soft is None else soft.mean_probabilities(statistics.num_classes)
-    return Candidate(bounds, g, robust.astype(np.float64))
+    return Candidate(bounds, g, robust_shares(statistics, votes or statistics.manifest["draws"].get("votes")))
+
+
+def robust_shares(statistics: "Statistics", votes: str | None) -> Floats:
+    """h at the clean inputs, as its draws estimate it: vote counts, or mean probabilities for "soft" votes."""
+    if votes == "soft" and statistics.soft is not None:
+        return statistics.soft.mean_probabilities(statistics.num_classes)
+    return statistics.estimation_counts.astype(np.float64)
 
 
 def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLike) -> Candidate:
@@ -300,7 +313,7 @@ def pareto_frontier(
     family = [c if isinstance(c, Candidate) else candidate_from_statistics(c) for c in candidates]
     family = _checked(sorted(family, key=lambda candidate: candidate.bounds.sigma), baseline, target, mode, split)
     choose, report = _split(len(family[0].labels), split, seed)
-    base = next((c for c in family if c.bounds.sigma == baseline), None)
+    base = next((c for c in family if c.bounds.sigma == baseline and c.kind == "fixed"), None)
     aim = float(base.clean(choose)(1.0)) if base else float(target if target is not None else 0.0)
     weights, unreached = [], []
     for candidate in family:
@@ -312,7 +325,7 @@ def pareto_frontier(
     if not weights:
         raise InvalidArgument(unreached[-1][1])
     made = [(c, weight, c.certify(weight, certifier, report)) for c, weight in weights]
-    alone = [(c, 1.0, c.certify(1.0, certifier, report)) for c in family]
+    alone = [(c, 1.0, c.certify(1.0, certifier, report)) for c in family if c.kind == "fixed"]
     reference = next((entry[2] for entry in alone if entry[0] is base), None)
     reach = max(float(c.radius.max()) for c in [entry[2] for entry in made] + ([reference] if reference else []))
     at = np.arange(0.0, reach + 0.05, 0.05) if radii is None else np.asarray(radii, dtype=np.float64)
@@ -321,7 +334,7 @@ def pareto_frontier(
         curve = certified_accuracy(certificates, candidate.labels[report], at)
         accuracy = float(candidate.clean(report)(weight))
         p_value = paired_p_values(certificates, reference or certificates, at)
-        return MatchedPair(candidate.bounds.sigma, weight, accuracy, certificates, curve, p_value)
+        return MatchedPair(candidate.bounds.sigma, weight, accuracy, certificates, curve, p_value, candidate.kind)
 
     matched, standalone = [pair(*entry) for entry in made], [pair(*entry) for entry in alone]
     accuracy = np.stack([m.curve.accuracy[0] for m in matched])
@@ -369,8 +382,9 @@ def _checked(
         raise InvalidArgument(f"target must be in [0, 1] (share of inputs), got {target}.")
     if split is not None and not 0.0 < split < 1.0:
         raise InvalidArgument(f"split must be in (0, 1), got {split}; 0.5 chooses on half of the inputs.")
-    sigmas = [candidate.bounds.sigma for candidate in family]
-    if len(set(sigmas)) < len(sigmas):
+    sigmas = [candidate.bounds.sigma for candidate in family if candidate.kind == "fixed"]
+    kinds = {(candidate.bounds.sigma, candidate.kind) for candidate in family}
+    if len(kinds) < len(family):
         raise InvalidArgument(f"a sweep takes one run per sigma, got {', '.join(f'{s:g}' for s in sigmas)}.")
     if baseline is not None and baseline not in sigmas:
         raise InvalidArgument(

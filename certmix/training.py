@@ -89,7 +89,13 @@ def accuracy(model: torch.nn.Module, dataset: Dataset) -> float:
 
 
 def save_model(
-    model: torch.nn.Module, path: str | Path, *, architecture: str, settings: dict[str, Any], force: bool = False
+    model: torch.nn.Module,
+    path: str | Path,
+    *,
+    architecture: str,
+    settings: dict[str, Any],
+    build: dict[str, Any] | None = None,
+    force: bool = False,
 ) -> None:
     """Write a model as safetensors, atomically, with its architecture and settings as metadata.
 
@@ -97,16 +103,19 @@ def save_model(
         model: of a built-in architecture.
         path: where; must not exist unless `force`.
         architecture: its name.
-        settings: what it was trained with; "num_classes" is passed to the architecture when loading.
+        settings: what it was trained with.
+        build: what is passed to the architecture when loading; "num_classes" of the settings where left out.
         force: overwrite.
     Raises: InvalidArgument: the file exists, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not force:
         raise InvalidArgument(f"{path} must not exist, but does; choose another --out or add --force.")
-    build = {key: value for key, value in settings.items() if key == "num_classes"}
+    if build is None:
+        build = {key: value for key, value in settings.items() if key == "num_classes"}
     own = {"architecture": architecture, "settings": build, "training": settings}
-    content = save(model.state_dict(), metadata={"certmix": json.dumps(own)})
+    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    content = save(state, metadata={"certmix": json.dumps(own)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")

@@ -29,7 +29,7 @@ def attack_certificates_command(
     dataset: RunDatasetOption = None,
     mixing_weight: MixingWeightOption = None,
     certifier: Annotated[str, typer.Option("--certifier", metavar="NAME", help="Whose radii are attacked.")] = "exact",
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
     share: Annotated[float, typer.Option("--share", help="Attack up to this share of each radius.")] = 0.99,
     steps: Annotated[int, typer.Option("--steps", help="PGD steps.")] = 100,
     restarts: Annotated[int, typer.Option("--restarts", help="PGD restarts.")] = 10,

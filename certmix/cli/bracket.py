@@ -39,7 +39,7 @@ def bracket_command(
     dataset: RunDatasetOption = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = 1e-3,
+    failure_probability: FailureProbabilityOption = None,
     radii: RadiiOption = None,
     steps: StepsOption = 20,
     restarts: RestartsOption = 2,

@@ -55,6 +55,10 @@ def certify_command(
     accurate: Annotated[
         str | None, typer.Option("--accurate", metavar="SPEC", help="Accurate model g; its predictions are recorded.")
     ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option("--mixture", metavar="FILE", help="Adaptive mixture of the two models: certify at its floor too."),
+    ] = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
@@ -127,9 +131,13 @@ def certify_command(
       certmix certify runs/half --mixing-weight 0.9 --certifier exact --certifier theorem-a1
     With a table of votes (per line: a count per class, then the label), certifies those:
       certmix certify --counts counts.txt --sigma 0.5
+    An adaptive mixture (certmix train-mixing) is certified at the floor of its weights; clean accuracy is at a(x):
+      certmix certify --robust h.safetensors --accurate g.safetensors --mixture mixture.safetensors --dataset digits \\
+        --sigma 0.5 --out runs/half
     """
     from certmix.certification import DEFAULT_FAILURE_PROBABILITY, maximum_radius
     from certmix.certifiers import check_certifier, required_margin
+    from certmix.cli.adaptive_report import check_mixture, record_mixture, summarise_adaptive
     from certmix.cli.report import check_radii, report_runs
     from certmix.distributed import join_team, local_device, parse_shard
     from certmix.errors import InvalidArgument
@@ -172,6 +180,9 @@ def certify_command(
         assert dataset is not None
         assert sigma is not None
         assert out is not None
+        chosen = {"split": split, "skip": skip, "max": max_inputs, "indices": indices}
+        if mixture is not None:
+            check_mixture(mixture, robust=robust, accurate=accurate)
         err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
         reach = maximum_radius(num_estimation, err, sigma, rule)
         schedule = None
@@ -182,8 +193,7 @@ def certify_command(
         if not quiet:
             print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
-            dataset={"spec": dataset, "split": split, "skip": skip, "max": max_inputs, "indices": indices}
-            | {"trust_model": trust_model},
+            dataset={"spec": dataset, **chosen, "trust_model": trust_model},
             robust=robust,
             accurate=accurate,
             model_options={"trust_model": trust_model, **key_values(model)},
@@ -207,11 +217,17 @@ def certify_command(
         if not team.leads:  # rank 0 reports
             return
         folders = [out]
+        if mixture is not None:
+            record_mixture(out, mixture, dataset={**chosen, "spec": dataset}, robust=robust, accurate=accurate)
+    elif mixture is not None:
+        raise InvalidArgument("--mixture goes with --robust, --accurate, --dataset, --sigma and --out; see --help.")
     elif not folders:
         raise InvalidArgument("certify needs run folders, or --robust, --dataset, --sigma and --out; see --help.")
+    adaptive = summarise_adaptive(folders)
     report_runs(
         folders,
-        weights=weights,
+        weights=sorted({*(mixing_weight or []), *(entry["floor"] for entry in adaptive)}) if adaptive else weights,
+        adaptive=adaptive,
         certifiers=certifiers,
         failure_probability=failure_probability,
         rule=rule,

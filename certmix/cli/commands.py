@@ -1,8 +1,11 @@
 """Every command, in the order that --help lists them."""
 
+from certmix.cli import ablate_mixing as ablate_mixing
 from certmix.cli import attack as attack
 from certmix.cli import attack_certificates as attack_certificates
+from certmix.cli import attack_mixing as attack_mixing
 from certmix.cli import bracket as bracket
+from certmix.cli import calibrate_mixing as calibrate_mixing
 from certmix.cli import certify as certify
 from certmix.cli import confidence as confidence
 from certmix.cli import demo as demo
@@ -14,4 +17,5 @@ from certmix.cli import pareto as pareto
 from certmix.cli import plot as plot
 from certmix.cli import predict as predict
 from certmix.cli import train as train
+from certmix.cli import train_mixing as train_mixing
 from certmix.cli import verify as verify

@@ -38,6 +38,20 @@ MaxOption = Annotated[
     typer.Option("--max", "--max-inputs", help="Take at most so many inputs (under torchrun, use the long name)."),
 ]
 SplitOption = Annotated[str | None, typer.Option("--split", help="train or test, where the data set has both.")]
+HoldoutOption = Annotated[
+    float | None,
+    typer.Option("--holdout", metavar="SHARE", help="Hold this share of the split out, the same one every time."),
+]
+NormOption = Annotated[str, typer.Option("--norm", help="Of the attack: l2 or linf.")]
+AttackRadiusOption = Annotated[float, typer.Option("--attack-radius", metavar="R", help="In [0, 1] pixel units.")]
+WeightRangeOption = Annotated[
+    str | None,
+    typer.Option("--weight-range", metavar="MIN,MAX", help="Range of a(x); certificates need MIN >= 0.5."),
+]
+ScaleOption = Annotated[
+    list[float] | None,
+    typer.Option("--scale", metavar="S", help="Scale of the sigmoid; of several, the best under attack B is kept."),
+]
 IndicesOption = Annotated[
     str | None, typer.Option("--indices", metavar="I,J,...", help="Take just these positions of the split.")
 ]
@@ -52,6 +66,20 @@ RadiiOption = Annotated[
 FormatOption = Annotated[str, typer.Option("--format", help="Table format: markdown, latex or csv.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages on stderr.")]
+
+
+def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:
+    """Numbers of a comma-separated option. Raises InvalidArgument where it is none, or another count."""
+    from certmix.errors import InvalidArgument
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or (count is not None and len(values) != count):
+        wanted = "numbers" if count is None else f"{count} numbers"
+        raise InvalidArgument(f"{name} must be {wanted} separated by commas, got {text!r}.")
+    return values
 
 
 def key_values(pairs: list[str] | None) -> dict[str, str]:

@@ -50,6 +50,9 @@ def pareto_command(
     soft_accurate: Annotated[
         bool, typer.Option("--soft-accurate", help="Mix the accurate model's softmax, not its class.")
     ] = False,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Add the adaptive mixtures stored in the runs, floor as the weight.")
+    ] = False,
     split: Annotated[
         float | None, typer.Option("--split", metavar="SHARE", help="Choose weights on this share, report on the rest.")
     ] = None,
@@ -76,7 +79,7 @@ def pareto_command(
     from certmix.pareto import pareto_frontier
 
     wanted = check_radii(radii)
-    from_runs = (runs, soft_accurate, failure_probability, rule, votes)
+    from_runs = (runs, soft_accurate, failure_probability, rule, votes, adaptive)
     candidates = _from_logs(log, accurate_log, runs) if log else _from_runs(*from_runs)
     results = [
         pareto_frontier(
@@ -108,20 +111,30 @@ def pareto_command(
 
 
 def _from_runs(
-    runs: list[Path] | None, soft: bool, failure_probability: float | None, rule: str, votes: str | None
+    runs: list[Path] | None,
+    soft: bool,
+    failure_probability: float | None,
+    rule: str,
+    votes: str | None,
+    adaptive: bool,
 ) -> "list[Candidate]":
+    from certmix.adaptive_certification import adaptive_candidate, read_adaptive_weights
     from certmix.cli.report import read_runs
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
 
     if not runs:
         raise InvalidArgument("pareto needs run folders, or --log FILE:SIGMA with --accurate-log FILE; see --help.")
-    return [
-        candidate_from_statistics(
-            s, hard_accurate=not soft, failure_probability=failure_probability, rule=rule, votes=votes
-        )
-        for _, s in read_runs(runs)
-    ]
+    found = []
+    for folders, drawn in read_runs(runs):
+        how = {"failure_probability": failure_probability, "rule": rule, "votes": votes}
+        found.append(candidate_from_statistics(drawn, hard_accurate=not soft, **how))  # type: ignore[arg-type]
+        weights = read_adaptive_weights(*folders) if adaptive else None
+        if weights is not None:
+            found.append(adaptive_candidate(drawn, weights, **how))  # type: ignore[arg-type]
+    if adaptive and all(candidate.kind == "fixed" for candidate in found):
+        raise InvalidArgument("--adaptive needs a run with an adaptive mixture; certify one with --mixture.")
+    return found
 
 
 def _from_logs(logs: list[str], accurate_log: Path | None, runs: list[Path] | None) -> "list[Candidate]":
@@ -155,6 +168,7 @@ def sweep_values(result: "ParetoResult") -> dict[str, Any]:
     def pair(matched: "MatchedPair") -> dict[str, Any]:
         return {
             "sigma": matched.sigma,
+            "kind": matched.kind,
             "mixing_weight": matched.mixing_weight,
             "clean_accuracy": matched.clean_accuracy,
             "radii": matched.curve.radii.tolist(),
@@ -189,7 +203,10 @@ def sweep_table(result: "ParetoResult", table_format: str) -> str:
     columns = [("baseline", result.baseline)] if result.baseline else []
     columns += [("matched", pair) for pair in result.matched]
     headers = [f"{LABELS[result.certifier]}: radius"]
-    headers += [f"{kind} sigma {pair.sigma:g}, weight {pair.mixing_weight:.4g}" for kind, pair in columns]
+    headers += [
+        f"{kind} sigma {pair.sigma:g}, {'floor' if pair.kind == 'adaptive' else 'weight'} {pair.mixing_weight:.4g}"
+        for kind, pair in columns
+    ]
     rows = [["clean"] + [percent_text(pair.clean_accuracy) for _, pair in columns] + [""]]
     step = max(1, len(result.radii) // 16)
     for k in range(0, len(result.radii), step):

@@ -73,6 +73,7 @@ def report_runs(
     table_format: str,
     as_json: bool,
     quiet: bool,
+    adaptive: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
     rows: list[dict[str, Any]] = []
@@ -106,9 +107,11 @@ def report_runs(
         )
     if as_json:
         summary = {"rule": rule, "runs": runs, "certified_accuracy": rows}
-        print(json.dumps(summary, indent=2))
+        print(json.dumps({**summary, "adaptive": list(adaptive)} if adaptive else summary, indent=2))
         return
     print(accuracy_table(rows, table_format))
+    for entry in adaptive:
+        print(entry["text"], file=sys.stdout if table_format == "markdown" else sys.stderr)
     if not quiet:
         for run in runs:
             print(caption(run), file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app
-from certmix.cli.options import JsonOption, QuietOption, SplitOption
+from certmix.cli.options import HoldoutOption, JsonOption, QuietOption, SplitOption
 
 
 @app.command("train")
@@ -23,7 +23,8 @@ def train_command(
     norm: Annotated[str, typer.Option("--norm", help="Of that budget: linf, l2 or l1.")] = "linf",
     attack_steps: Annotated[int, typer.Option("--attack-steps", help="PGD steps of adversarial training.")] = 7,
     split: SplitOption = "train",
-    architecture: Annotated[str, typer.Option("--architecture", help="digits-cnn or mlp.")] = "digits-cnn",
+    holdout: HoldoutOption = None,
+    architecture: Annotated[str, typer.Option("--architecture", help="digits-cnn, mlp or resnet18.")] = "digits-cnn",
     epochs: Annotated[int, typer.Option("--epochs")] = 40,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 128,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 3e-3,
@@ -45,6 +46,7 @@ def train_command(
     import certmix
     from certmix.attacks import adversarial_examples
     from certmix.cli.progress import progress_bar
+    from certmix.datasets.holdout import hold_out
     from certmix.errors import InvalidArgument
     from certmix.training import accuracy, save_model, train
 
@@ -58,6 +60,8 @@ def train_command(
         perturb = adversarial_examples(norm=norm, attack_radius=attack_radius, steps=attack_steps)
         attacked = {"attack_radius": attack_radius, "norm": norm, "attack_steps": attack_steps}
     data = certmix.load_dataset(dataset, split=split)
+    if holdout is not None:
+        data, _ = hold_out(data, holdout)
     how = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "sigma": sigma, "seed": seed}
     with progress_bar("training", quiet=quiet) as progress:
         model = train(data, architecture=architecture, device=device, perturb=perturb, progress=progress, **how)  # type: ignore[arg-type]
@@ -67,6 +71,7 @@ def train_command(
         "dataset": data.spec,
         "fingerprint": data.fingerprint,
         "num_classes": data.num_classes,
+        "subset": data.subset,
     }
     save_model(model, out, architecture=architecture, settings=settings, force=force)
     result = {"out": str(out), "training_accuracy": accuracy(model, data), **settings}

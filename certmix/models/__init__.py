@@ -11,6 +11,7 @@ import torch
 
 from certmix.errors import InvalidArgument
 from certmix.models import normalisation
+from certmix.models.adaptive import AdaptiveMixture, describe_base
 from certmix.models.architectures import ARCHITECTURES
 from certmix.models.checkpoints import CHECKPOINT_SUFFIXES, fit_state, read_state
 from certmix.models.cohen import load_cohen
@@ -20,7 +21,15 @@ from certmix.models.normalisation import Loaded
 from certmix.python_source import Factory, call_factory, factory_of_file, factory_of_package, need_trust
 from certmix.specs import parse_spec, refuse_unknown
 
-__all__ = ["ARCHITECTURES", "MixedClassifier", "fingerprint", "load_model", "make_architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "AdaptiveMixture",
+    "MixedClassifier",
+    "describe_base",
+    "fingerprint",
+    "load_model",
+    "make_architecture",
+]
 
 SOURCES = ("FILE.safetensors", "FILE.pt", "cohen", "timm", "torchvision", "hf", "pt2", "py")
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from certmix.errors import InvalidArgument
+from certmix.models.adaptive import adaptive_mixture
 from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
+from certmix.models.resnet import ResNet18
 
 
 def digits_cnn(num_classes: int = 10) -> nn.Module:
@@ -33,6 +35,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "cifar_resnet20": cifar_resnet20,
     "cifar_resnet110": cifar_resnet110,
+    "resnet18": ResNet18,
+    "adaptive-mixture": adaptive_mixture,
 }
 
 

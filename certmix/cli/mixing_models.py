@@ -1,0 +1,49 @@
+"""Files of adaptive mixtures, for the commands that read and write them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from certmix.models import AdaptiveMixture
+
+
+def save_mixture(
+    mixture: "AdaptiveMixture", out: Path, *, accurate: str, robust: str, training: dict[str, Any], force: bool
+) -> None:
+    """Write a mixture with descriptions of its base models, from their specs."""
+    from certmix.models import describe_base
+    from certmix.training import save_model
+
+    bases = {"accurate": describe_base(accurate), "robust": describe_base(robust)}
+    save_model(
+        mixture,
+        out,
+        architecture="adaptive-mixture",
+        settings={**training, "accurate_spec": accurate, "robust_spec": robust},
+        build={**mixture.settings(), **bases},
+        force=force,
+    )
+
+
+def load_mixture(
+    path: str, *, accurate: str | None = None, robust: str | None = None, **options: Any
+) -> "AdaptiveMixture":
+    """The mixture of a file. Base models that it cannot rebuild itself are given by spec.
+
+    Raises: InvalidArgument: a file of something else, or a base model that is missing.
+    """
+    import certmix
+    from certmix.errors import InvalidArgument
+    from certmix.models import AdaptiveMixture, describe_base
+
+    own = describe_base(path)
+    if own is not None and own["architecture"] != "adaptive-mixture":
+        raise InvalidArgument(f"--mixture must be a file of train-mixing, got {path} of {own['architecture']!r}.")
+    given: dict[str, Any] = {}
+    for name, spec in (("accurate", accurate), ("robust", robust)):
+        if own is not None and own["settings"].get(name) is None and spec is not None:
+            given[name] = certmix.load_model(spec, **options)
+    model = certmix.load_model(path, **given)
+    if not isinstance(model, AdaptiveMixture):
+        raise InvalidArgument(f"--mixture must be a file of train-mixing, got {path}.")
+    return model
