@@ -18,7 +18,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	@for script in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/run.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "certmix needs Python 3.11 or newer, found %d.%d; set PYTHON=..." % sys.version_info[:2])'

@@ -65,6 +65,8 @@ def main() -> None:
         positive, rate = np.mean(radius > 0), 1 / per_certificate
         ratio = per_certificate / reference
         print(f"| {name} | {radius.size:,} | {positive:.0%} | {seconds:.3f} | {rate:,.0f} | {ratio:.1f} |")
+        if name.startswith("exact root"):
+            print(f"=> {radius.size:,} exact certificates in {seconds:.2f} s on one core")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def per_element(device: str) -> None:
     for name, value in times.items():
         ratio = value / times["float"]
         print(f"{device}: {name}: {1e9 * value / draws / size:.3f} ns per element, {ratio:.2f} x float")
+    print(f"=> {device}: integer noise costs {times['integer'] / times['float']:.2f} x float noise per element")
 
 
 def per_run(device: str) -> None:

@@ -44,6 +44,9 @@ def main() -> None:
             f"{certifier}: {done - started:.2f} s in all ({bounded - started:.2f} s bounds, {done - bounded:.2f} s sweep), "
             f"{len(result.radii)} radii, weights {', '.join(f'{m.mixing_weight:.4f}' for m in result.matched)}"
         )
+    print(
+        f"=> {INPUTS:,} inputs x {CLASSES} classes x {len(SIGMAS)} sigmas swept in {done - started:.2f} s (last of three)"
+    )
     print(f"torch imported: {'torch' in sys.modules}; model evaluations: 0")
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     save_model(make_architecture("digits-cnn"), model, architecture="digits-cnn", settings={"num_classes": 10})
     times = {ranks: min(seconds(model, ranks, folder / f"{ranks}-{turn}") for turn in range(2)) for ranks in (1, 2)}
     print(
-        f"1 process {times[1]:.1f} s, 2 processes {times[2]:.1f} s: {times[1] / times[2]:.2f} x ({os.cpu_count()} cores)"
+        f"=> 1 process {times[1]:.1f} s, 2 processes {times[2]:.1f} s: {times[1] / times[2]:.2f} x ({os.cpu_count()} cores)"
     )
 
 
