@@ -7,23 +7,28 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app
-from certmix.cli.options import JsonOption, QuietOption, SplitOption
+from certmix.cli.options import JsonOption, QuietOption, SplitOption, TrustOption
 
 
 @app.command("train")
 def train_command(
-    dataset: Annotated[str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, npz:FILE.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, ...; see inspect.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the model goes (.safetensors).")],
     sigma: Annotated[
         float, typer.Option("--sigma", metavar="S", help="Noise standard deviation in training; 0 = clean.")
     ] = 0.0,
     split: SplitOption = "train",
-    architecture: Annotated[str, typer.Option("--architecture", help="digits-cnn or mlp.")] = "digits-cnn",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="digits-cnn, mlp, cifar_resnet20 or cifar_resnet110.")
+    ] = "digits-cnn",
     epochs: Annotated[int, typer.Option("--epochs")] = 40,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 128,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 3e-3,
     seed: Annotated[int, typer.Option("--seed", help="Of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option("--device")] = "cpu",
+    trust_model: TrustOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -42,7 +47,7 @@ def train_command(
 
     if out.exists() and not force:
         raise InvalidArgument(f"{out} must not exist, but does; choose another --out or add --force.")
-    data = certmix.load_dataset(dataset, split=split)
+    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     how = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "sigma": sigma, "seed": seed}
     with progress_bar("training", quiet=quiet) as progress:
         model = train(data, architecture=architecture, device=device, progress=progress, **how)  # type: ignore[arg-type]
