@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from certmix.errors import CertmixError as CertmixError
     from certmix.intervals import ABSTAIN as ABSTAIN
     from certmix.intervals import ProbabilityBounds as ProbabilityBounds
+    from certmix.lipschitz import estimate_local_lipschitz as estimate_local_lipschitz
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
     from certmix.pareto import pareto_frontier as pareto_frontier
@@ -47,6 +48,7 @@ _MODULES = {
     "bound_probabilities": "certification",
     "certified_accuracy": "curves",
     "certify": "certification",
+    "estimate_local_lipschitz": "lipschitz",
     "exact_radius": "certifiers",
     "lipschitz_radius": "certifiers",
     "load_dataset": "datasets",

@@ -34,6 +34,7 @@ class Team:
     size: int = 1
     store: Any = None
     prefix: str = "certmix"
+    _done: int = 0
 
     @property
     def leads(self) -> bool:
@@ -66,7 +67,10 @@ class Team:
 
     def count_done(self, number: int) -> int:
         """Add finished inputs; returns how many all ranks have finished."""
-        return number if self.store is None else int(self.store.add(f"{self.prefix}/done", number))
+        if self.store is None:
+            self._done += number
+            return self._done
+        return int(self.store.add(f"{self.prefix}/done", number))
 
     def finish(self, report: dict[str, Any] | None, waiting: Callable[[int], None]) -> list[dict[str, Any]]:
         """Wait for every rank on rank 0; returns their reports (rank 0 only).

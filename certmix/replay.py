@@ -96,6 +96,8 @@ def redraw(
         noise=draws["noise"]["kind"],
         on_invalid=draws["on_invalid"],
         votes=draws["votes"],
+        precision=draws["precision"],
+        fast=draws["fast"],
         schedule=None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma),
         device=device,
         progress=progress,

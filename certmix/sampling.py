@@ -21,6 +21,7 @@ from certmix.distributed import Team
 from certmix.drawing import DrawLoop
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
+from certmix.models.acceleration import accelerate
 from certmix.noise import describe_noise, make_noise
 from certmix.sequential import Schedule
 from certmix.shards import InputRecord
@@ -54,6 +55,8 @@ def sample(
     noise: Literal["auto", "integer", "float"] = "auto",
     votes: Literal["hard", "soft", "both"] = "hard",
     schedule: Schedule | None = None,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    fast: bool = False,
     on_invalid: Literal["error", "count"] = "error",
     progress: Progress | None = None,
     model_spec: str | None = None,
@@ -86,6 +89,8 @@ def sample(
             smoothed probabilities of the paper's Section A.1 are bounded; `certify` takes them by default for "soft".
             Their last bits are the model's own, and may depend on the batch size.
         schedule: looks at which an input may stop early, of `certmix.sequential.make_schedule`; hard votes only.
+        precision: that the robust model computes in; noise is added before, in float32.
+        fast: fold its batch norms and lay out channels last. Both make another base classifier, and are recorded.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         progress: called with (inputs done, inputs in all).
         model_spec, accurate_spec: recorded in the manifest beside the models' sha256.
@@ -104,7 +109,8 @@ def sample(
     _check_votes(votes, schedule, num_estimation, sigma)
     _check_parts(shard, team, seed, out)
     device = choose_device(device)
-    models = {"robust": robust, "accurate": accurate}
+    evaluated = accelerate(robust.eval(), precision=precision, fast=fast)
+    models = {"robust": evaluated, "accurate": accurate}
     specs = {"robust": model_spec, "accurate": accurate_spec}
     for model in models.values():
         if model is not None:
@@ -121,7 +127,8 @@ def sample(
         "noise": describe_noise(
             noise, sigma=sigma, size=math.prod(dataset.input_shape), grid_levels=dataset.grid_levels
         ),
-        "precision": "float32",
+        "precision": precision,
+        "fast": fast,
         "device": device.type,
         "on_invalid": on_invalid,
     }
@@ -130,7 +137,7 @@ def sample(
 
     def first_manifest() -> dict[str, Any]:
         fixed = {**draws, "seed": hex(_choose_seed(seed, out))}  # only after the models are fixed
-        rows = batch_size or _stored_batch_size(out) or _calibrated(robust, dataset, device, draws)
+        rows = batch_size or _stored_batch_size(out) or _calibrated(evaluated, dataset, device, draws)
         # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
         rows = rows if exact_batch else min(rows, len(dataset) * (num_selection + num_estimation))
         return {"schema_version": SCHEMA_VERSION, "draws": fixed, "environment": _environment(device, rows)}
@@ -138,7 +145,7 @@ def sample(
     manifest = team.share("manifest", first_manifest)
     if not team.leads:
         refuse_disagreement(manifest["draws"], {**draws, "seed": manifest["draws"]["seed"]}, Path(str(out)))
-    loop = _draw_loop(robust, accurate, dataset, manifest, device, schedule)
+    loop = _draw_loop(evaluated, accurate, dataset, manifest, device, schedule)
     resuming = out is not None and (Path(out) / MANIFEST).exists()
     if not resuming:  # a model that cannot be certified leaves no run behind
         _probe(models, dataset, loop.batch, device)
@@ -232,7 +239,9 @@ def _stored_batch_size(out: str | Path | None) -> int | None:
 def _calibrated(robust: torch.nn.Module, dataset: Dataset, device: torch.device, draws: dict[str, Any]) -> int:
     """The fastest batch size, or the default where the model does not take such inputs at all: the probe will say so."""
     try:
-        return calibrate_batch_size(robust, dataset.input_shape, device, key=draws["model"]["sha256"])
+        return calibrate_batch_size(
+            robust, dataset.input_shape, device, key=f"{draws['model']['sha256']} {draws['precision']} {draws['fast']}"
+        )
     except (RuntimeError, TypeError, ValueError, IndexError):
         return 100
 

@@ -32,6 +32,7 @@ from certmix.shards import (
 from certmix.soft_votes import SoftVotes, unpack
 
 SCHEMA_VERSION = 1
+_MOST_PENDING = 500  # records held in memory
 MANIFEST, SHARDS, PARTIAL = "manifest.json", "shards", "partial-{}.parquet"
 
 
@@ -174,7 +175,7 @@ class RunWriter:
         """Take one input's record; writes a shard when enough time has passed."""
         self.done.add(record.index)
         self._pending.append(record)
-        if time.monotonic() - self._last_flush >= self._flush_seconds:
+        if len(self._pending) >= _MOST_PENDING or time.monotonic() - self._last_flush >= self._flush_seconds:
             self.flush()
 
     def flush(self) -> None:

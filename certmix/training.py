@@ -17,6 +17,7 @@ from certmix.errors import InvalidArgument
 from certmix.models import make_architecture
 
 Progress = Callable[[int, int], None]  # (epochs done, epochs in all)
+Perturb = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]  # (model, inputs, labels) -> inputs
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     learning_rate: float = 3e-3,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    perturb: Perturb | None = None,
     progress: Progress | None = None,
 ) -> torch.nn.Module:
     """A classifier trained by cross-entropy on inputs with fresh N(0, sigma^2) noise in every step.
@@ -43,6 +45,7 @@ def train(
         epochs, batch_size, learning_rate: of the optimiser.
         seed: of weights, order and noise.
         device: where to train.
+        perturb: replaces each batch after the noise; `certmix.attacks.adversarial_examples` for adversarial training.
         progress: called with (epochs done, epochs in all).
     Returns: the model, in eval mode.
     Raises: InvalidArgument: a value out of range.
@@ -63,6 +66,8 @@ def train(
         for epoch in range(epochs):
             for rows in torch.split(torch.randperm(len(labels)).to(device), batch_size):
                 noisy = inputs[rows] + sigma * torch.randn(inputs[rows].shape).to(device)
+                if perturb is not None:
+                    noisy = perturb(model, noisy, labels[rows])
                 optimizer.zero_grad()
                 functional.cross_entropy(model(noisy), labels[rows]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

@@ -199,6 +199,19 @@ def test_a_run_from_other_settings_is_refused_with_both_values(dataset, tmp_path
     assert before == sorted((path.name, path.read_bytes()) for path in (tmp_path / "run" / "shards").iterdir())
 
 
+def test_progress_is_told_input_by_input_also_when_resumed(dataset, tmp_path):
+    told = []
+    part = certmix.datasets.Subset(dataset, [0, 1])
+    _sample(dataset, out=tmp_path / "run", progress=lambda *now: told.append(now))
+    assert told == [(done, 6) for done in range(7)]
+    told.clear()
+    _sample(part, progress=lambda *now: told.append(now))
+    assert told == [(0, 2), (1, 2), (2, 2)]
+    told.clear()
+    _sample(dataset, out=tmp_path / "run", progress=lambda *now: told.append(now))
+    assert told == [(6, 6)]
+
+
 def test_a_finished_run_is_not_drawn_again(dataset, tmp_path):
     first = _sample(dataset, out=tmp_path / "run", seed=None)
 

@@ -16,6 +16,7 @@ from certmix.certifiers.cdf import cdf_margin, cdf_radius
 from certmix.certifiers.exact import exact_margin, exact_radius
 from certmix.certifiers.lipschitz import lipschitz_margin, lipschitz_radius, smoothing_lipschitz_constant
 from certmix.certifiers.margin import required_margin
+from certmix.certifiers.softmax_constants import softmax_lipschitz_constant
 from certmix.certifiers.theorem_a1 import theorem_a1_margin, theorem_a1_radius
 from certmix.errors import InvalidArgument
 
@@ -33,6 +34,7 @@ __all__ = [
     "lipschitz_radius",
     "required_margin",
     "smoothing_lipschitz_constant",
+    "softmax_lipschitz_constant",
     "theorem_a1_margin",
     "theorem_a1_radius",
 ]

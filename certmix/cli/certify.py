@@ -82,6 +82,12 @@ def certify_command(
     noise: Annotated[
         str, typer.Option("--noise", help="auto (integer where inputs lie on a grid), integer or float.")
     ] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="The robust model computes in fp32, bf16 or fp16; recorded.")
+    ] = "fp32",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Fold the robust model's batch norms, lay out channels last; recorded.")
+    ] = False,
     votes: Annotated[
         str,
         typer.Option("--votes", help="What to store of a draw: hard (its class), soft (its probabilities) or both."),
@@ -190,6 +196,8 @@ def certify_command(
             seed=seed,
             noise=noise,
             on_invalid=on_invalid,
+            precision=precision,
+            fast=fast,
             votes=votes,
             schedule=schedule,
             shard=(0, 1) if shard is None else parse_shard(shard),

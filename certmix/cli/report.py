@@ -34,6 +34,17 @@ def check_radii(text: str | None) -> list[float] | None:
     return sorted(set(radii))
 
 
+def check_numbers(option: str, text: str) -> list[float]:
+    """Numbers of a comma-separated option, finite and >= 0. Raises InvalidArgument otherwise."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidArgument(f"{option} must be numbers separated by commas, got {text!r}.") from None
+    if any(not 0 <= number < float("inf") for number in numbers):
+        raise InvalidArgument(f"{option} must be >= 0 and finite, got {text!r}.")
+    return numbers
+
+
 def read_runs(folders: Sequence[Path]) -> list[tuple[list[Path], Statistics]]:
     """Statistics of run folders; folders that are parts of one run (same draws, other inputs) are merged."""
     groups: dict[str, list[Path]] = {}

@@ -19,6 +19,11 @@ def train_command(
     sigma: Annotated[
         float, typer.Option("--sigma", metavar="S", help="Noise standard deviation in training; 0 = clean.")
     ] = 0.0,
+    attack_radius: Annotated[
+        float, typer.Option("--attack-radius", metavar="E", help="Adversarial training (PGD) in this budget; 0 = none.")
+    ] = 0.0,
+    norm: Annotated[str, typer.Option("--norm", help="Of that budget: linf, l2 or l1.")] = "linf",
+    attack_steps: Annotated[int, typer.Option("--attack-steps", help="PGD steps of adversarial training.")] = 7,
     split: SplitOption = "train",
     architecture: Annotated[
         str, typer.Option("--architecture", help="digits-cnn, mlp, cifar_resnet20 or cifar_resnet110.")
@@ -39,19 +44,35 @@ def train_command(
     An accurate model and a robust one:
       certmix train --dataset digits --out g.safetensors
       certmix train --dataset digits --sigma 0.5 --out h.safetensors
+    One that is robust to attacks, without smoothing:
+      certmix train --dataset digits --attack-radius 0.2 --norm linf --out adversarial.safetensors
     """
     import certmix
+    from certmix.attacks import adversarial_examples
     from certmix.cli.progress import progress_bar
     from certmix.errors import InvalidArgument
     from certmix.training import accuracy, save_model, train
 
     if out.exists() and not force:
         raise InvalidArgument(f"{out} must not exist, but does; choose another --out or add --force.")
+    if attack_radius and sigma:
+        raise InvalidArgument(f"--attack-radius needs --sigma 0, got {sigma:g}; train with one or the other.")
+    perturb = None
+    attacked: dict[str, float | str] = {}
+    if attack_radius:
+        perturb = adversarial_examples(norm=norm, attack_radius=attack_radius, steps=attack_steps)
+        attacked = {"attack_radius": attack_radius, "norm": norm, "attack_steps": attack_steps}
     data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     how = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "sigma": sigma, "seed": seed}
     with progress_bar("training", quiet=quiet) as progress:
-        model = train(data, architecture=architecture, device=device, progress=progress, **how)  # type: ignore[arg-type]
-    settings = {**how, "dataset": data.spec, "fingerprint": data.fingerprint, "num_classes": data.num_classes}
+        model = train(data, architecture=architecture, device=device, perturb=perturb, progress=progress, **how)  # type: ignore[arg-type]
+    settings = {
+        **how,
+        **attacked,
+        "dataset": data.spec,
+        "fingerprint": data.fingerprint,
+        "num_classes": data.num_classes,
+    }
     save_model(model, out, architecture=architecture, settings=settings, force=force)
     result = {"out": str(out), "training_accuracy": accuracy(model, data), **settings}
     if as_json:

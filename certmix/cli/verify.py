@@ -64,10 +64,10 @@ def verify_command(
     subset = {**draws["dataset"]["subset"], "trust_model": trust_model}
     data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
-    h = certmix.load_model(robust or _stored(draws["model"], "--robust"), **options)
+    h = certmix.load_model(robust or stored_spec(draws["model"], "--robust"), **options)
     g = None
     if draws["accurate"] is not None:
-        g = certmix.load_model(accurate or _stored(draws["accurate"], "--accurate"), **options)
+        g = certmix.load_model(accurate or stored_spec(draws["accurate"], "--accurate"), **options)
     result = Verification()
     with progress_bar("drawing again", quiet=quiet) as progress:
         redraw(
@@ -111,7 +111,8 @@ def verify_command(
         raise typer.Exit(1)
 
 
-def _stored(entry: dict[str, Any], option: str) -> str:
+def stored_spec(entry: dict[str, Any], option: str) -> str:
+    """The model's spec in a manifest. Raises InvalidArgument, naming the option to give, where there is none."""
     from certmix.errors import InvalidArgument
 
     if entry["spec"] is None:

@@ -1,0 +1,65 @@
+"""A run folder with the models and inputs it was drawn from, for the commands that attack it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from certmix.statistics_store import Statistics
+
+
+@dataclass(frozen=True)
+class RunModels:
+    """Statistics, models and the inputs of the run that are finished, in the statistics' order."""
+
+    statistics: "Statistics"
+    robust: "torch.nn.Module"
+    accurate: "torch.nn.Module | None"
+    inputs: "torch.Tensor"
+    labels: "torch.Tensor"
+
+    @property
+    def grid_levels(self) -> int | None:
+        """Levels of integer noise; None for float noise."""
+        levels: int | None = self.statistics.manifest["draws"]["noise"].get("levels")
+        return levels
+
+
+def load_run(
+    run: Path, *, robust: str | None, accurate: str | None, dataset: str | None, options: dict[str, Any]
+) -> RunModels:
+    """Read a run and load what it was drawn from, at the places its manifest names or the options do.
+
+    Raises: InvalidArgument: another data set or model than the run's, by fingerprint.
+    """
+    import numpy as np
+
+    import certmix
+    from certmix.attacks.rows import stack
+    from certmix.cli.verify import stored_spec
+    from certmix.datasets import Subset
+    from certmix.errors import InvalidArgument
+    from certmix.models import fingerprint
+
+    statistics = certmix.read_statistics(run)
+    draws = statistics.manifest["draws"]
+    subset = {**draws["dataset"]["subset"], "trust_model": options.get("trust_model", False)}
+    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
+    if data.fingerprint != draws["dataset"]["fingerprint"]:
+        raise InvalidArgument(
+            f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
+        )
+    models: dict[str, torch.nn.Module | None] = {"model": None, "accurate": None}
+    for name, given, option in (("model", robust, "--robust"), ("accurate", accurate, "--accurate")):
+        if draws[name] is not None:
+            models[name] = found = certmix.load_model(given or stored_spec(draws[name], option), **options)
+            if fingerprint(found) != draws[name]["sha256"]:
+                raise InvalidArgument(
+                    f"{option} must be the model {run} was drawn from, got another (its sha256 differs)."
+                )
+    assert models["model"] is not None
+    place = {int(index): position for position, index in enumerate(data.indices)}
+    rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
+    return RunModels(statistics, models["model"], models["accurate"], *stack(Subset(data, rows)))

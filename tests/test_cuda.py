@@ -1,0 +1,81 @@
+"""What only a GPU can show; skipped where there is none."""
+
+import numpy as np
+import pytest
+import torch
+
+import certmix
+from certmix.datasets import ArrayDataset, load_dataset
+from certmix.models import make_architecture
+from certmix.noise import describe_noise, make_noise
+from certmix.sampling import _draw_loop
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.mark.parametrize("levels", [16, 255])
+def test_integer_noise_is_bit_identical(levels):
+    description = describe_noise("integer", sigma=0.5, size=3072, grid_levels=levels)
+    made = {}
+    for device in (CUDA, CPU):
+        noise = make_noise(description, seed=3, sigma=0.5, size=3072, device=device)
+        buffer = torch.zeros(500, 3072, device=device)
+        noise.add_to(buffer, torch.zeros(3072, device=device), index=5, purpose="estimation", start=77)
+        made[device.type] = buffer.cpu()
+    assert torch.equal(made["cuda"], made["cpu"])
+
+
+def test_float_noise_agrees_up_to_rounding():
+    description = describe_noise("float", sigma=0.5, size=300, grid_levels=None)
+    made = []
+    for device in (CUDA, CPU):
+        noise = make_noise(description, seed=3, sigma=0.5, size=300, device=device)
+        buffer = torch.zeros(500, 300, device=device)
+        noise.add_to(buffer, torch.zeros(300, device=device), index=5, purpose="selection", start=0)
+        made.append(buffer.cpu())
+    assert torch.allclose(*made, atol=1e-4)
+
+
+@pytest.mark.parametrize("votes", ["hard", "both"])
+def test_statistics_agree_with_the_cpus_but_for_near_ties(votes):
+    torch.manual_seed(0)
+    model, data = make_architecture("digits-cnn"), load_dataset("digits", max=20)
+    how = {"sigma": 0.5, "num_estimation": 5000, "seed": 4, "batch_size": 500, "votes": votes}
+    gpu, cpu = (certmix.sample(model, data, **how, device=name) for name in ("cuda", "cpu"))
+    moved = np.abs(gpu.estimation_counts - cpu.estimation_counts).sum() / 2
+    print(f"{moved:.0f} of {gpu.estimation_counts.sum()} votes differ")
+    assert moved <= 1e-3 * gpu.estimation_counts.sum()
+
+
+@pytest.mark.parametrize("votes", ["hard", "both"])
+@pytest.mark.parametrize("noise", ["integer", "float"])
+def test_the_host_does_not_wait_inside_the_loop(votes, noise):
+    torch.manual_seed(0)
+    images = np.zeros((2, 3, 32, 32), dtype=np.float32)
+    data = ArrayDataset(images, [0, 1], num_classes=10, grid_levels=255)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 30 * 30, 10))
+    draws = {
+        "num_classes": 10,
+        "num_selection": 10,
+        "num_estimation": 4000,
+        "votes": votes,
+        "on_invalid": "error",
+        "seed": "0x1",
+        "sigma": 0.5,
+        "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255),
+    }
+    manifest = {"draws": draws, "environment": {"batch_size": 256}}
+    loop = _draw_loop(model.eval().to(CUDA), None, data, manifest, CUDA, None)
+    positions = iter([0, 1])
+    with torch.inference_mode():
+        segments = loop._plan(positions, {})
+        loop._count(loop._forward(segments), segments)  # the first pass may initialise libraries
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(5):
+                loop._advance(segments)
+                segments = loop._plan(iter([]), {})
+                loop._count(loop._forward(segments), segments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
