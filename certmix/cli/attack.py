@@ -88,7 +88,8 @@ def attack_command(
 
     weights = sorted(mixing_weight or WEIGHTS)
     certmix.required_margin(weights)
-    data = certmix.load_dataset(dataset, split=split, skip=skip, max=max_inputs, indices=indices)
+    part = {"split": split, "skip": skip, "max": max_inputs, "indices": indices, "trust_model": trust_model}
+    data = certmix.load_dataset(dataset, **part)  # type: ignore[arg-type]
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
     g, h = certmix.load_model(accurate, **options), certmix.load_model(robust, **options)
     inputs, labels = stack(data)

@@ -59,7 +59,7 @@ def confidence_command(
     from certmix.attacks.confidence import confidence_gaps
     from certmix.attacks.rows import stack
 
-    data = certmix.load_dataset(dataset, split=split, max=max_inputs)
+    data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
     inputs, labels = stack(data)
     rows: list[dict[str, Any]] = []

@@ -73,7 +73,8 @@ def lipschitz_command(
     weights = mixing_weight or [1.0]
     certmix.required_margin(weights)
     known = check_numbers("--lipschitz", lipschitz) if lipschitz else None
-    data = certmix.load_dataset(dataset, split=split, skip=skip, max=max_inputs, indices=indices)
+    part = {"split": split, "skip": skip, "max": max_inputs, "indices": indices, "trust_model": trust_model}
+    data = certmix.load_dataset(dataset, **part)  # type: ignore[arg-type]
     h = certmix.load_model(robust, trust_model=trust_model, **key_values(model))
     if known is not None and len(known) not in (1, data.num_classes):
         raise InvalidArgument(

@@ -63,7 +63,7 @@ def mixing_forms_command(
     from certmix.attacks.rows import stack
     from certmix.cli.progress import progress_bar
 
-    data = certmix.load_dataset(dataset, split=split, max=max_inputs)
+    data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
     g, h = certmix.load_model(accurate, **options), certmix.load_model(robust, **options)
     with progress_bar("mixing forms", quiet=quiet) as progress:

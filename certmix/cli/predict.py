@@ -67,16 +67,20 @@ def predict_command(
 
     import certmix
     from certmix.errors import InvalidArgument
+    from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import SmoothedMixture
     from certmix.sampling import choose_device
     from certmix.tables import floor_text, percent_text
 
     if dataset is None:
         raise InvalidArgument("predict needs --dataset SPEC, got none; for example --dataset digits.")
-    data = certmix.load_dataset(dataset, split=split, skip=skip, max=max_inputs, indices=indices)
+    part = {"skip": skip, "max": max_inputs, "indices": indices}
+    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model, **part)  # type: ignore[arg-type]
     options = {"trust_model": trust_model, **key_values(model)}
+    h = certmix.load_model(robust, **options)  # type: ignore[arg-type]
+    check_denoiser_sigma(h, sigma)
     mixture = SmoothedMixture(
-        certmix.load_model(robust, **options),  # type: ignore[arg-type]
+        h,
         certmix.load_model(accurate, **options) if accurate else None,  # type: ignore[arg-type]
         mixing_weight=mixing_weight,
         sigma=sigma,

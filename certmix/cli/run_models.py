@@ -45,7 +45,8 @@ def load_run(
 
     statistics = certmix.read_statistics(run)
     draws = statistics.manifest["draws"]
-    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **draws["dataset"]["subset"])
+    subset = {**draws["dataset"]["subset"], "trust_model": options.get("trust_model", False)}
+    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
     if data.fingerprint != draws["dataset"]["fingerprint"]:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."

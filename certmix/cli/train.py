@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app
-from certmix.cli.options import HoldoutOption, JsonOption, QuietOption, SplitOption
+from certmix.cli.options import HoldoutOption, JsonOption, QuietOption, SplitOption, TrustOption
 
 
 @app.command("train")
 def train_command(
-    dataset: Annotated[str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, npz:FILE.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, ...; see inspect.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the model goes (.safetensors).")],
     sigma: Annotated[
         float, typer.Option("--sigma", metavar="S", help="Noise standard deviation in training; 0 = clean.")
@@ -24,12 +26,15 @@ def train_command(
     attack_steps: Annotated[int, typer.Option("--attack-steps", help="PGD steps of adversarial training.")] = 7,
     split: SplitOption = "train",
     holdout: HoldoutOption = None,
-    architecture: Annotated[str, typer.Option("--architecture", help="digits-cnn, mlp or resnet18.")] = "digits-cnn",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="digits-cnn, mlp, resnet18, cifar_resnet20 or cifar_resnet110.")
+    ] = "digits-cnn",
     epochs: Annotated[int, typer.Option("--epochs")] = 40,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 128,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 3e-3,
     seed: Annotated[int, typer.Option("--seed", help="Of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option("--device")] = "cpu",
+    trust_model: TrustOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -59,7 +64,7 @@ def train_command(
     if attack_radius:
         perturb = adversarial_examples(norm=norm, attack_radius=attack_radius, steps=attack_steps)
         attacked = {"attack_radius": attack_radius, "norm": norm, "attack_steps": attack_steps}
-    data = certmix.load_dataset(dataset, split=split)
+    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     if holdout is not None:
         data, _ = hold_out(data, holdout)
     how = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "sigma": sigma, "seed": seed}

@@ -1,4 +1,4 @@
-"""Images in files of fixed-size records (CIFAR's binary files, MNIST's IDX), read from disk one at a time."""
+"""Images in files of fixed-size records (CIFAR's binary files, MNIST's IDX, 8-bit .npz), read one at a time."""
 
 import os
 import weakref
@@ -78,8 +78,7 @@ class RecordDataset:
         """Hex sha256 of the content."""
         return content_fingerprint(self)
 
-    def input_bytes(self, position: int) -> bytes:
-        """The bytes of one image as stored."""
+    def _read(self, position: int) -> bytes:
         number = int(np.searchsorted(self._ends, position, side="right"))
         file = self._files[number]
         row = position - (int(self._ends[number - 1]) if number else 0)
@@ -95,6 +94,6 @@ class RecordDataset:
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         if not 0 <= position < len(self):
             raise IndexError(f"position must be in 0..{len(self) - 1}, got {position}")
-        pixels = np.frombuffer(self.input_bytes(position), dtype=np.uint8)
+        pixels = np.frombuffer(self._read(position), dtype=np.uint8)
         values = pixels.astype(np.float32) / np.float32(GRID_LEVELS)
         return torch.from_numpy(values).reshape(self.input_shape), int(self.labels[position])

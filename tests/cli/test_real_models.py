@@ -94,6 +94,13 @@ def test_python_data_needs_trust_on_the_command_line_too(run, model, tmp_path):
     assert "add --trust-model" in refused.err
     assert run(*arguments, "--trust-model").code == 0
     assert run("verify", tmp_path / "run", "--trust-model", "--quiet").code == 0
+    data = ["--dataset", f"py:{tmp_path / 'own.py'}:build"]
+    train = ["train", *data, "--split", "", "--epochs", 1, "--out", tmp_path / "g.safetensors", "--quiet"]
+    predict = ["predict", "--robust", model, *data, "--sigma", 0.25, "--N0", 5, "--N", 20]
+    for command in (train, predict):
+        assert "add --trust-model" in run(*command).err
+        result = run(*command, "--trust-model")
+        assert result.code == 0, result.err
 
 
 def test_what_cannot_be_certified_is_refused_in_one_line(run, model, cifar, tmp_path):
@@ -159,5 +166,15 @@ def test_a_denoiser_before_an_off_the_shelf_classifier(run, tmp_path):
     other = run(*_arguments(f"{own}:classifier,{diffusion},sigma=0.5", f"{own}:data", tmp_path / "x"), "--trust-model")
     assert (other.code, other.err.count("\n")) == (2, 1)
     assert "sigma of the denoiser must be that of the draws, got 0.5 and 0.25" in other.err
+    wrong = [
+        "predict",
+        "--robust",
+        f"{own}:classifier,{diffusion},sigma=0.5",
+        "--dataset",
+        f"{own}:data",
+        "--sigma",
+        0.25,
+    ]
+    assert "must be that of the draws, got 0.5 and 0.25" in run(*wrong, "--trust-model").err
     shown = run("inspect", f"{own}:classifier,{diffusion},sigma=0.5", "--trust-model").out
     assert "denoiser: sigma=0.5, step=" in shown

@@ -52,10 +52,23 @@ def test_npz_files_of_bytes_and_of_floats(tmp_path):
     np.savez(tmp_path / "bytes.npz", inputs=images, labels=[0, 1, 2, 1])
     data = load_dataset(f"npz:{tmp_path / 'bytes.npz'}")
     assert (data.grid_levels, data.num_classes, len(data)) == (255, 3, 4)
-    assert np.array_equal((data.inputs.numpy() * 255).round().astype(np.uint8), images)
+    assert np.array_equal(np.stack([(data[i][0].numpy() * 255).round() for i in range(4)]), images)
+    same = ArrayDataset(images / np.float32(255), [0, 1, 2, 1], grid_levels=255)
+    assert data.fingerprint == same.fingerprint  # however it is stored
+    for save, order in ((np.savez_compressed, "C"), (np.savez, "F")):
+        save(tmp_path / "other.npz", inputs=np.asarray(images, order=order), labels=[0, 1, 2, 1])
+        assert load_dataset(f"npz:{tmp_path / 'other.npz'}").fingerprint == data.fingerprint
     np.savez(tmp_path / "floats.npz", inputs_test=images / 255.0, labels_test=[0, 1, 2, 1])
     floats = load_dataset(f"npz:{tmp_path / 'floats.npz'},num_classes=10", split="test")
     assert (floats.grid_levels, floats.num_classes) == (None, 10)
+    content = (tmp_path / "bytes.npz").read_bytes()
+    place = content.index(images.tobytes())
+    (tmp_path / "flipped.npz").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InvalidArgument, match=r"must be an \.npz archive of plain arrays, got: Bad CRC-32"):
+        load_dataset(f"npz:{tmp_path / 'flipped.npz'}")
+    np.savez(tmp_path / "short.npz", inputs=images, labels=[0, 1, 2])
+    with pytest.raises(InvalidArgument, match="must be integers, one for each of 4 inputs"):
+        load_dataset(f"npz:{tmp_path / 'short.npz'}")
     np.savez(tmp_path / "objects.npz", inputs=np.array([{"a": 1}], dtype=object), labels=[0])
     with pytest.raises(InvalidArgument, match=r"must be an \.npz archive of plain arrays"):
         load_dataset(f"npz:{tmp_path / 'objects.npz'}")
