@@ -40,7 +40,7 @@ FLOORS = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--figure", type=Path, default=Path("weight_range"), help="stem of the figure")
+    parser.add_argument("--figure", type=Path, help="stem of the figure")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--attacked", type=int, default=300, help="test digits under PGD")
@@ -62,15 +62,12 @@ def main() -> None:
     )
     drawn = certmix.sample(h, test, accurate=g, sigma=SIGMA, num_estimation=options.draws, seed=2301, device="cpu")
     lines = sweep(mixture, drawn, test, options.attacked)
-    files = plot_weight_range(
-        FLOORS,
-        lines,
-        options.figure,
-        dashed=[name for name in lines if name.startswith("certified")],
-        title=f"Digits, $\\sigma$ = {SIGMA:g}, $\\alpha_{{\\max}}$ = 1",
-    )
+    if options.figure:
+        dashed = [name for name in lines if name.startswith("certified")]
+        title = f"Digits, $\\sigma$ = {SIGMA:g}, $\\alpha_{{\\max}}$ = 1"
+        plot_weight_range(FLOORS, lines, options.figure, dashed=dashed, title=title)
     rows = [[f"{floor:g}", *(percent_text(values[k]) for values in lines.values())] for k, floor in enumerate(FLOORS)]
-    print(render_table(["floor", *lines], rows), *files, sep="\n", flush=True)
+    print(render_table(["floor", *lines], rows), flush=True)
     for floor in (0.6, 0.8):
         mixture.set_weight_range(floor, 1.0)
         made = certify_adaptive(drawn, adaptive_weights(mixture, test)).certificates

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from certmix.adaptive_certification import AdaptiveWeights
 from certmix.attacks.adaptive import SETTINGS, AttackBudget, attack_adaptive
 from certmix.attacks.apgd import apgd
-from certmix.attacks.losses import margin
+from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
 from certmix.attacks.rows import stack
 from certmix.datasets import Dataset
@@ -243,7 +243,10 @@ class Oracle(nn.Module):
     def right_under_attack(
         self, dataset: Dataset, budget: AttackBudget, *, strong: bool = False, seed: int = 0, batch_size: int = 500
     ) -> Right:
-        """Where it is right, "clean" and "attacked": by PGD as in B (or one APGD run) on the smaller of both margins."""
+        """Where it is right, "clean" and "attacked": by PGD as in B on the smaller of both models' cross-entropies.
+
+        A `strong` attack is one APGD run on the smaller of both margins instead, to stand beside C.
+        """
         inputs, labels = batch_of(dataset, _device(self.robust))
         found: dict[str, list[Tensor]] = {"clean": [], "attacked": []}
         pairs = zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True)
@@ -257,9 +260,11 @@ class Oracle(nn.Module):
     def _attack(
         self, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator, *, strong: bool
     ) -> Tensor:
+        rate = margin if strong else cross_entropy
+
         def both_wrong(points: Tensor) -> Tensor:
             outputs = (model(points).log_softmax(dim=1) for model in (self.accurate, self.robust))
-            return torch.stack([margin(output, y) for output in outputs]).amin(dim=0)
+            return torch.stack([rate(output, y) for output in outputs]).amin(dim=0)
 
         ball = {"norm": budget.norm, "attack_radius": budget.attack_radius}
         if strong:

@@ -77,7 +77,7 @@ def plot_weight_range(
         title: of the figure.
     Returns: the three paths.
     """
-    figure, axes = _figure(title)
+    figure, axes = _figure(title, height=4.6)
     for number, (name, values) in enumerate(lines.items()):
         style = (0, (5, 2)) if name in dashed else "-"
         colour = COLOURS[number % len(COLOURS)]
@@ -86,13 +86,14 @@ def plot_weight_range(
     axes.set_xlabel(r"Floor of the mixing weight, $\alpha_{\min}$")
     axes.set_ylabel("Accuracy (%)")
     axes.set_ylim(0, 100)
-    axes.legend(fontsize=7, frameon=False)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
     rows = [(name, floor, value) for name, values in lines.items() for floor, value in zip(floors, values, strict=True)]
     return _save(figure, stem, ("curve", "floor", "accuracy"), rows)
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.2, 4.0), layout="constrained")
+def _figure(title: str, height: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.2, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.grid(color="0.9", linewidth=0.6)

@@ -14,6 +14,7 @@ from certmix.cli.options import (
     JsonOption,
     NormOption,
     QuietOption,
+    TrustOption,
     WeightRangeOption,
     numbers,
 )
@@ -34,6 +35,7 @@ def ablate_mixing_command(
     weight_range: WeightRangeOption = "0,1",
     epochs: Annotated[int, typer.Option("--epochs")] = 20,
     seeds: Annotated[str, typer.Option("--seeds", metavar="S,S,...", help="One training each.")] = "0",
+    trust_model: TrustOption = False,
     table_format: FormatOption = "markdown",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,8 +56,8 @@ def ablate_mixing_command(
     from certmix.mixing_training import MixingTraining, train_mixing
 
     low, high = numbers(weight_range or "0,1", "--weight-range", 2)
-    rest, held = hold_out(certmix.load_dataset(dataset, split="train"), holdout or 0.25)
-    test = certmix.load_dataset(dataset, split="test")
+    rest, held = hold_out(certmix.load_dataset(dataset, split="train", trust_model=trust_model), holdout or 0.25)
+    test = certmix.load_dataset(dataset, split="test", trust_model=trust_model)
     g, h = certmix.load_model(accurate), certmix.load_model(robust)
     budget = AttackBudget(norm, attack_radius)
     results = []

@@ -18,6 +18,7 @@ from certmix.cli.options import (
     QuietOption,
     ScaleOption,
     SplitOption,
+    TrustOption,
     numbers,
 )
 
@@ -54,6 +55,7 @@ def attack_mixing_command(
         Path | None, typer.Option("--out", metavar="STEM", help="Write the trade-off figure and its numbers there.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of random starts.")] = 0,
+    trust_model: TrustOption = False,
     table_format: FormatOption = "markdown",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -77,8 +79,8 @@ def attack_mixing_command(
     for setting in settings:
         check_setting(setting)
     budget = AttackBudget(norm, attack_radius, steps=steps, strong_steps=strong_steps, whole=whole)
-    data = certmix.load_dataset(dataset, split=split, max=max_inputs)
-    validation: Dataset = certmix.load_dataset(dataset, split=validation_split)
+    data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
+    validation: Dataset = certmix.load_dataset(dataset, split=validation_split, trust_model=trust_model)
     validation = hold_out(validation, holdout)[1] if holdout else validation
     loaded = {path.stem: load_mixture(str(path)) for path in mixtures}
     first = next(iter(loaded.values()))

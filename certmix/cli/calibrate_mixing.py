@@ -14,6 +14,7 @@ from certmix.cli.options import (
     NormOption,
     ScaleOption,
     SplitOption,
+    TrustOption,
     WeightRangeOption,
     numbers,
 )
@@ -36,6 +37,7 @@ def calibrate_mixing_command(
     norm: NormOption = "linf",
     attack_radius: AttackRadiusOption = 0.1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    trust_model: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Shift (and scale) a trained mixture's weights so that clean accuracy on held-out inputs meets a target, exactly.
@@ -55,7 +57,7 @@ def calibrate_mixing_command(
     from certmix.training import save_model
 
     model = load_mixture(str(mixture))
-    data = certmix.load_dataset(dataset, split=split)
+    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     held = hold_out(data, holdout)[1] if holdout else data
     if weight_range is not None:
         low, high = numbers(weight_range, "--weight-range", 2)

@@ -47,3 +47,18 @@ def load_mixture(
     if not isinstance(model, AdaptiveMixture):
         raise InvalidArgument(f"--mixture must be a file of train-mixing, got {path}.")
     return model
+
+
+def seen_held_out(spec: str, fingerprint: str) -> bool:
+    """Whether a model that certmix trained was trained on other inputs than the rest of the hold-out, by its file."""
+    import json
+
+    from certmix.models import describe_base
+
+    if describe_base(spec) is None:
+        return False
+    from safetensors import safe_open
+
+    with safe_open(spec.partition(",")[0], framework="pt") as handle:
+        training = json.loads(handle.metadata()["certmix"]).get("training", {})
+    return "fingerprint" in training and training["fingerprint"] != fingerprint

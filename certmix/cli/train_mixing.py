@@ -83,7 +83,7 @@ def train_mixing_command(
     import torch
 
     import certmix
-    from certmix.cli.mixing_models import save_mixture
+    from certmix.cli.mixing_models import save_mixture, seen_held_out
     from certmix.datasets.holdout import hold_out
     from certmix.errors import InvalidArgument
     from certmix.mixing_training import MixingTraining, train_mixing
@@ -101,8 +101,15 @@ def train_mixing_command(
         seed=seed,
     )
     settings.check()
-    data = certmix.load_dataset(dataset, split=split)
+    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     rest, held = hold_out(data, 0.25 if holdout is None else holdout)
+    for spec in (accurate, robust):
+        if not quiet and seen_held_out(spec, rest.fingerprint):
+            print(
+                f"{spec} was trained on other inputs than the {len(rest)} not held out: if it saw the held-out ones, "
+                "the calibrated clean accuracy is optimistic (certmix train --holdout).",
+                file=sys.stderr,
+            )
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
     bases = certmix.load_model(accurate, **options).to(device), certmix.load_model(robust, **options).to(device)
     low, high = numbers(weight_range or "0.5,1", "--weight-range", 2)

@@ -187,6 +187,21 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
         assert result.err.count("\n") == 1
 
 
+def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(folder, run, tmp_path):
+    _, _, _, h, *rest = _specs(folder)
+    how = ("train", "--dataset", "digits", "--epochs", 1, "-q", "--out")
+    assert run(*how, tmp_path / "all.safetensors").code == 0
+    assert run(*how, tmp_path / "part.safetensors", "--holdout", 0.25).code == 0
+    for name, warned in (("all", True), ("part", False)):
+        result = run(
+            "train-mixing", "--accurate", tmp_path / f"{name}.safetensors", "--robust", h, *rest, *BUDGET, "--epochs", 1,
+            "--target", 0.05, "--out", tmp_path / f"{name}-mixture.safetensors",
+        )  # fmt: skip
+        assert result.code == 0, result.err
+        assert ("the calibrated clean accuracy is optimistic" in result.err) == warned
+        assert "epoch 1/1: loss" in result.err
+
+
 def test_holding_out_is_fixed_and_disjoint():
     data = certmix.load_dataset("digits", split="train")
     rest, held = hold_out(data, 0.25)
