@@ -39,11 +39,9 @@ def table_1(models: dict[str, torch.nn.Module], inputs: torch.Tensor, labels: to
 
 
 def lipschitz(models: dict[str, torch.nn.Module], inputs: torch.Tensor) -> None:
-    print(
-        "\n| model | l_inf ball | Eq. 12 class average (estimate) | largest estimate / bound | radius, a = 0.8 |",
-        end="",
-    )
-    print(" (estimate) | certified by bounds |\n|---|---|---|---|---|---|---|")
+    headers = ("model", "l_inf ball", "Eq. 12 class average (estimate)", "largest estimate / bound")
+    headers += ("radius at a = 0.8 (estimate)", "certified by bounds")
+    print(f"\n| {' | '.join(headers)} |\n{'|---' * len(headers)}|")
     for name, model in models.items():
         for radius in (0.005, 0.02):
             found = estimate_local_lipschitz(model, inputs, attack_radius=radius, norm=NORM)

@@ -26,13 +26,14 @@ class Curve:
         name: in the legend and in the CSV.
         x: shape (points,).
         accuracy: shares in [0, 1], shape (points,).
-        steps: draw a step curve, constant to the left of each point, instead of marks joined by lines.
+        steps: "pre" or "post" draws a step curve, constant to the left or to the right of each point; "" marks joined by
+            lines.
     """
 
     name: str
     x: ArrayLike
     accuracy: ArrayLike
-    steps: bool = False
+    steps: str = ""
 
 
 def plot_curves(
@@ -57,7 +58,7 @@ def plot_curves(
             x = np.asarray(curve.x, dtype=np.float64) * (100 if percent_x else 1)
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % 4], "label": curve.name}
             if curve.steps:
-                axes.step(x, 100 * np.asarray(curve.accuracy), where="pre", linewidth=1.6, **style)
+                axes.step(x, 100 * np.asarray(curve.accuracy), where=curve.steps, linewidth=1.6, **style)
             else:
                 mark = MARKERS[number % len(MARKERS)]
                 axes.plot(x, 100 * np.asarray(curve.accuracy), marker=mark, markersize=4, linewidth=1.4, **style)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from certmix.attacks.losses import cross_entropy
+from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
 from certmix.attacks.smoothed import SmoothedClassifier, count_votes
 from certmix.errors import InvalidArgument
@@ -68,7 +68,8 @@ def attack_smoothed_mixture(
         radii: of the attacks, >= 0, pixel units.
         hard_accurate: mix g's class instead of its softmax (when judging; the attack always sees its softmax).
         grid_levels: of integer noise; see `count_votes`.
-        steps, restarts, clip: see `pgd`.
+        steps, clip: see `pgd`.
+        restarts: starts per radius, in turn with cross-entropy and with the margin as loss.
         draws: noise draws per gradient.
         votes: fresh draws that judge a point.
         seed: of starts and noise.
@@ -96,13 +97,13 @@ def attack_smoothed_mixture(
     right = ~fooled(inputs, labels)
     table = []
     for done, radius in enumerate(ascending):
-        for _ in range(restarts if radius > 0 else 0):
+        for restart in range(restarts if radius > 0 else 0):
             rows = torch.nonzero(right)[:, 0]
             if not len(rows):
                 break
-            truth = labels[rows]
+            truth, loss = labels[rows], (cross_entropy, margin)[restart % 2]
             point = pgd(
-                lambda x, truth=truth: cross_entropy(model(x), truth),  # type: ignore[misc]
+                lambda x, truth=truth, loss=loss: loss(model(x), truth),  # type: ignore[misc]
                 inputs[rows], norm="l2", attack_radius=radius, steps=steps, clip=clip, generator=generator,
             ).inputs  # fmt: skip
             right[rows[fooled(point, truth)]] = False

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from certmix.attacks.auto import auto_attack
+from certmix.attacks.losses import get_loss
 from certmix.attacks.model_attack import attack_model, is_fooled
 from certmix.errors import InvalidArgument
 from certmix.models import MixedClassifier
@@ -64,7 +65,7 @@ def attack_mixture(
     attacks: Sequence[str] = ("std", "rob", "mix"),
     steps: int = 20,
     restarts: int = 1,
-    loss: str = "cross-entropy",
+    losses: Sequence[str] = ("cross-entropy", "margin"),
     hard_accurate: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -74,6 +75,8 @@ def attack_mixture(
     Source: Bai et al., arXiv:2301.12554, Section 5.1.1 and Figure 4 (STD, ROB and MIX attacks). Attacks on g and h go on
     to the largest loss, since they must transfer; attacks on the mixture stop where it is fooled. These are upper bounds
     on the mixture's robust accuracy: a stronger attack may lower them.
+    Differs: the mixture is attacked with every loss in turn, since cross-entropy alone overrates it (by up to 8 points on
+    digits: where g is sure, its term hides h's).
 
     Args:
         accurate, robust: g and h: inputs in [0, 1] -> logits.
@@ -81,30 +84,35 @@ def attack_mixture(
         mixing_weight: weights a in [0, 1].
         norm, attack_radius, steps, restarts: see `pgd`.
         attacks: among "std", "rob", "mix" and "auto" (needs the extra `attacks`).
-        loss: of PGD.
+        losses: of PGD; an input counts as right under "mix" where it withstands all; transferred attacks use the first.
         hard_accurate: mix g's class instead of its softmax; PGD then sees no gradient of g.
         seed: of the random starts.
         progress: called with (attacks done, in all).
     Returns: MixtureSweep.
     Raises: InvalidArgument: an unknown attack, or a value out of range.
     """
+    for loss in losses:
+        get_loss(loss)
+    if not losses:
+        raise InvalidArgument("losses must name at least one loss, got none.")
     for name in attacks:
         if name not in ATTACKS or name == "clean":
             raise InvalidArgument(f"attack must be one of {', '.join(list(ATTACKS)[1:])}, got {name!r}.")
     how: dict[str, Any] = {"norm": norm, "attack_radius": attack_radius}
-    pgd_how: dict[str, Any] = {**how, "steps": steps, "restarts": restarts, "loss": loss, "seed": seed}
+    pgd_how: dict[str, Any] = {**how, "steps": steps, "restarts": restarts, "seed": seed}
     mixtures = [MixedClassifier(accurate, robust, weight, hard_accurate).eval() for weight in mixing_weight]
     moved = {"clean": inputs}
     for name, model in (("std", accurate), ("rob", robust)):
         if name in attacks:
-            moved[name] = attack_model(model, inputs, labels, stop_at_success=False, **pgd_how).inputs
+            moved[name] = attack_model(model, inputs, labels, loss=losses[0], stop_at_success=False, **pgd_how).inputs
     right: dict[str, list[Tensor]] = {name: [] for name in ("clean", *attacks)}
     flags: list[str] = []
     for done, mixture in enumerate(mixtures):
         for name, points in moved.items():
             right[name].append(~is_fooled(mixture, points, labels))
         if "mix" in attacks:
-            right["mix"].append(~attack_model(mixture, inputs, labels, **pgd_how).fooled)
+            fooled = [attack_model(mixture, inputs, labels, loss=loss, **pgd_how).fooled for loss in losses]
+            right["mix"].append(~torch.stack(fooled).any(dim=0))
         if "auto" in attacks:
             found, flagged = auto_attack(mixture, inputs, labels, seed=seed, **how)
             right["auto"].append(~found.fooled)

@@ -50,7 +50,10 @@ def attack_command(
     ] = None,
     steps: StepsOption = 20,
     restarts: RestartsOption = 1,
-    loss: Annotated[str, typer.Option("--loss", help="cross-entropy, margin or dlr.")] = "cross-entropy",
+    loss: Annotated[
+        list[str] | None,
+        typer.Option("--loss", metavar="NAME", help="cross-entropy, margin or dlr; the first two by default."),
+    ] = None,
     hard_accurate: Annotated[
         bool, typer.Option("--hard-accurate", help="Mix the accurate model's class, not its softmax.")
     ] = False,
@@ -105,7 +108,7 @@ def attack_command(
             attacks=attack or ["std", "rob", "mix"],
             steps=steps,
             restarts=restarts,
-            loss=loss,
+            losses=loss or ("cross-entropy", "margin"),
             hard_accurate=hard_accurate,
             seed=seed,
             progress=progress,

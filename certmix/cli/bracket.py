@@ -120,12 +120,12 @@ def _panel(
     from certmix.certifiers import CERTIFIERS
     from certmix.curves import exact_steps
 
-    curves = [Curve("attacked (from above)", at, attacked)]
+    curves = [Curve("attacked (from above)", at, attacked, steps="post")]
     for certificates in made:
         right, radius = (certificates.prediction == labels)[kept], certificates.radius[position, kept]
         row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in at]
         name = f"certified, {CERTIFIERS[certificates.certifier].label}"
-        curves.append(Curve(name, *exact_steps(radius, right), steps=True))
+        curves.append(Curve(name, *exact_steps(radius, right), steps="pre"))
     return curves
 
 

@@ -38,3 +38,13 @@ def test_the_ends_are_the_two_models(sweep, accurate, robust, digits):
 def test_bad_input_is_named(accurate, robust, digits):
     with pytest.raises(InvalidArgument, match="attack must be one of std, rob, mix, auto, got 'fgsm'"):
         attack_mixture(accurate, robust, *digits, mixing_weight=[0.5], norm="l2", attack_radius=1.0, attacks=["fgsm"])
+    with pytest.raises(InvalidArgument, match="losses must name at least one loss"):
+        attack_mixture(accurate, robust, *digits, mixing_weight=[0.5], norm="l2", attack_radius=1.0, losses=[])
+
+
+def test_cross_entropy_alone_overrates_the_mixture(accurate, robust, digits):
+    how = {"mixing_weight": [0.8], "norm": "linf", "attack_radius": 0.15, "attacks": ["mix"]}
+    both = attack_mixture(accurate, robust, *digits, **how)
+    alone = attack_mixture(accurate, robust, *digits, losses=["cross-entropy"], **how)
+    assert (both.right["mix"] <= alone.right["mix"]).all()
+    assert both.accuracy("mix")[0] < alone.accuracy("mix")[0] - 0.01
