@@ -1,6 +1,6 @@
 """What does sampling cost beyond the forward passes, and beside the loops that the field uses?
 
-For an MLP (64-128-10) and a convolutional network at 3 x 32 x 32 (0.28 M parameters), time of
+For an MLP (64-128-10), a convolutional network at 3 x 32 x 32 (0.28 M parameters) and ResNet-20, time of
   - pure forward passes on ready-made noise, at the calibrated batch size and at 1000;
   - certmix.sample with hard votes (integer noise), with soft votes too, and with early stopping at radius 0.5;
   - a loop in the style of Cohen et al. 2019 (fresh noise, argmax, a copy to the host per batch, counting in Python), 1000;
@@ -19,11 +19,13 @@ import torch
 from torch import nn
 
 import certmix
+from certmix.allocator import keep_freed_memory
 from certmix.batch_size import calibrate_batch_size
 from certmix.datasets import ArrayDataset
+from certmix.models import make_architecture
 from certmix.sequential import make_schedule
 
-ROUNDS, SELECTION, DRAWS, SIGMA, PEER_BATCH = 3, 100, 10_000, 0.5, 1000
+ROUNDS, SELECTION, SIGMA, PEER_BATCH = 3, 100, 0.5, 1000
 CPU = torch.device("cpu")
 
 
@@ -39,13 +41,13 @@ def conv_net() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(160, 10))
 
 
-def cohen_style(model: nn.Module, inputs: torch.Tensor) -> list[int]:
+def cohen_style(model: nn.Module, inputs: torch.Tensor, draws: int) -> list[int]:
     """One prediction per input as the field's script counts votes; written here for comparison."""
     classes = []
     with torch.no_grad():
         for x in inputs:
             counts = np.zeros(10, dtype=int)
-            for number in (SELECTION, DRAWS):
+            for number in (SELECTION, draws):
                 for _ in range(math.ceil(number / PEER_BATCH)):
                     size = min(PEER_BATCH, number)
                     number -= size
@@ -57,7 +59,7 @@ def cohen_style(model: nn.Module, inputs: torch.Tensor) -> list[int]:
     return classes
 
 
-def art_certify(model: nn.Module, inputs: torch.Tensor):
+def art_certify(model: nn.Module, inputs: torch.Tensor, draws: int):
     """A call of the toolbox's certify, or None where it is not installed."""
     try:
         from art.estimators.certification.randomized_smoothing import PyTorchRandomizedSmoothing
@@ -72,29 +74,29 @@ def art_certify(model: nn.Module, inputs: torch.Tensor):
         scale=SIGMA,
         alpha=0.001,
         device_type="cpu",
-        verbose=False,
     )
-    return lambda: smoothed.certify(inputs.numpy(), n=DRAWS, batch_size=PEER_BATCH)
+    return lambda: smoothed.certify(inputs.numpy(), n=draws, batch_size=PEER_BATCH)
 
 
-def forward(model: nn.Module, shape: tuple[int, ...], batch: int, inputs: int):
+def forward(model: nn.Module, shape: tuple[int, ...], batch: int, rows: int):
     ready = torch.rand(batch, *shape)
 
     def call() -> None:
         with torch.inference_mode():
-            for _ in range(round(inputs * (SELECTION + DRAWS) / batch)):
+            for _ in range(round(rows / batch)):
                 model(ready)
 
     return call
 
 
-def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, inputs: int) -> None:
+def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, inputs: int, draws: int = 10_000) -> None:
     rng = np.random.default_rng(0)
     values = (rng.integers(0, levels + 1, (inputs, *shape)) / levels).astype(np.float32)
     data = ArrayDataset(values, [0] * inputs, num_classes=10, grid_levels=levels)
     model.eval()
     batch = calibrate_batch_size(model, shape, CPU)
-    base = forward(model, shape, batch, inputs)
+    rows = inputs * (SELECTION + draws)
+    base = forward(model, shape, batch, rows)
 
     def sample(**options) -> None:
         certmix.sample(
@@ -102,21 +104,21 @@ def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, in
             data,
             sigma=SIGMA,
             num_selection=SELECTION,
-            num_estimation=DRAWS,
+            num_estimation=draws,
             batch_size=batch,
             device="cpu",
             **options,
         )
 
-    schedule = make_schedule(DRAWS, sigma=SIGMA, target_radius=0.5)
+    schedule = make_schedule(draws, sigma=SIGMA, target_radius=0.5)
     calls = {
         f"forward, batch {batch}": base,
-        f"forward, batch {PEER_BATCH}": forward(model, shape, PEER_BATCH, inputs),
+        f"forward, batch {PEER_BATCH}": forward(model, shape, PEER_BATCH, rows),
         "certmix, hard votes": sample,
         "certmix, soft votes too": lambda: sample(votes="both"),
         "certmix, stop at radius 0.5": lambda: sample(schedule=schedule),
-        "Cohen-style loop": lambda: cohen_style(model, torch.as_tensor(values)),
-        "adversarial-robustness-toolbox": art_certify(model, torch.as_tensor(values)),
+        "Cohen-style loop": lambda: cohen_style(model, torch.as_tensor(values), draws),
+        "adversarial-robustness-toolbox": art_certify(model, torch.as_tensor(values), draws),
     }
     times: dict[str, list[float]] = {label: [] for label, call in calls.items() if call is not None}
     for _ in range(ROUNDS):
@@ -127,10 +129,10 @@ def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, in
     best = {label: min(values) for label, values in times.items()}
     least = best[f"forward, batch {batch}"]
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"\n{name} ({parameters:,} parameters), {inputs} inputs x {SELECTION + DRAWS:,} draws\n")
+    print(f"\n{name} ({parameters:,} parameters), {inputs} inputs x {SELECTION + draws:,} draws\n")
     print("| case | microseconds per draw | x forward | x certmix, hard |\n|---|---|---|---|")
     for label, taken in best.items():
-        per_draw = 1e6 * taken / inputs / (SELECTION + DRAWS)
+        per_draw = 1e6 * taken / rows
         print(f"| {label} | {per_draw:.3f} | {taken / least:.2f} | {taken / best['certmix, hard votes']:.2f} |")
     ours = best["certmix, hard votes"]
     beside = [
@@ -143,10 +145,12 @@ def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, in
 
 
 def main() -> None:
+    print(f"freed memory kept, for all cases alike: {keep_freed_memory()}")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     measure("MLP-64", mlp(), (1, 8, 8), 16, 20)
     measure("Conv net", conv_net(), (3, 32, 32), 255, 1)
+    measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, 1, draws=1900)
 
 
 if __name__ == "__main__":

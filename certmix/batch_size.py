@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-_CANDIDATES = {"cpu": (16, 32, 64, 128, 256, 512, 1024), "cuda": (256, 512, 1024, 2048, 4096, 8192)}
+_CANDIDATES = {"cpu": (16, 32, 64, 128, 256, 512, 1024, 2048), "cuda": (256, 512, 1024, 2048, 4096, 8192)}
 _PASS_SECONDS = 1.0  # no larger batch is tried once a pass takes this long
+_OVERHEAD = {"cpu": 2e-4, "cuda": 5e-4}  # seconds per pass around the model: small batches of small models pay it often
 _GAIN = 0.97  # a larger batch must be this much faster per row to be worth its memory
 
 
@@ -34,7 +35,7 @@ def calibrate_batch_size(
     best, least = 0, float("inf")
     for size in _CANDIDATES["cuda" if device.type == "cuda" else "cpu"]:
         try:
-            taken = _pass_seconds(model, torch.rand(size, *input_shape, device=device))
+            taken = _pass_seconds(model, torch.rand(size, *input_shape, device=device)) + _OVERHEAD[device.type]
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
             break

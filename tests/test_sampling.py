@@ -274,4 +274,4 @@ def test_biased_float_noise_stops_the_run(dataset, monkeypatch, bias, check):
 
     monkeypatch.setattr(gaussian.GaussianNoise, "_standard_normal", biased)
     with pytest.raises(NoiseError, match=f"noise audit failed: ({check}) of the noise"):
-        _sample(dataset, num_estimation=20_000, noise="float", batch_size=2000)
+        _sample(dataset, num_estimation=60_000, noise="float", batch_size=2000)

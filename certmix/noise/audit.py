@@ -14,7 +14,9 @@ from scipy import special
 from certmix.errors import NoiseError
 
 _ALARM = 1e-6  # per test and run, spent as 1 / (k (k + 1)) over the looks k = 1, 2, ...
-_ELEMENTS = 1 << 14  # of each call
+_ELEMENTS = 1 << 13  # of each call, and no more than a quarter of it, so that the audit costs little beside the noise
+_SHARE = 4
+_FEW = 512
 _REMEMBERED = 1 << 18
 
 
@@ -46,7 +48,7 @@ class NoiseAudit:
 
     def __call__(self, noise: torch.Tensor) -> None:
         """Take some of the noise: float32 in units of sigma, or integers; shape (draws, size)."""
-        part = noise.reshape(-1)[:_ELEMENTS]
+        part = noise.reshape(-1)[: min(_ELEMENTS, max(noise.numel() // _SHARE, _FEW))]
         if part.device.type == "cpu":
             self._take(part.numpy())
         else:  # the host must not wait here: looked at in `check`

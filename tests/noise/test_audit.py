@@ -43,7 +43,7 @@ def test_integers_of_another_sigma_are_stopped_by_chi_squared(factor):
         return np.rint(generator.standard_normal(30_000) * 0.25 * 255 * factor).astype(np.int16)
 
     with pytest.raises(NoiseError, match="variance"):
-        _run(source, NoiseAudit(probabilities(0.25, 255)), looks=100)
+        _run(source, NoiseAudit(probabilities(0.25, 255)), looks=300)
 
 
 def test_integers_of_the_right_moments_but_another_law_are_stopped_by_chi_squared():
@@ -55,7 +55,7 @@ def test_integers_of_the_right_moments_but_another_law_are_stopped_by_chi_square
         return np.rint((generator.random((3, 30_000)).sum(axis=0) - 1.5) * 2 * spread).astype(np.int16)
 
     with pytest.raises(NoiseError, match="chi-squared"):
-        _run(source, NoiseAudit(law), looks=100)
+        _run(source, NoiseAudit(law), looks=300)
 
 
 def test_a_good_source_is_not_stopped():
