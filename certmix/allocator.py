@@ -1,7 +1,7 @@
 """Freed memory stays with the process: a CPU run would else spend much of its time on page faults.
 
 A forward pass allocates and frees the same large tensors again and again. glibc returns them to the system each time, and
-every page is then zeroed and mapped anew: on the network of `benchmarks/sampling_overhead.py` that doubles the time.
+every page is then zeroed and mapped anew: that took up to half of the time (`benchmarks/results/sampling_overhead.md`).
 """
 
 import ctypes

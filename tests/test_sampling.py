@@ -1,5 +1,7 @@
 """The sampler on small classifiers: same statistics for any batch size, honest refusals."""
 
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -275,3 +277,25 @@ def test_biased_float_noise_stops_the_run(dataset, monkeypatch, bias, check):
     monkeypatch.setattr(gaussian.GaussianNoise, "_standard_normal", biased)
     with pytest.raises(NoiseError, match=f"noise audit failed: ({check}) of the noise"):
         _sample(dataset, num_estimation=60_000, noise="float", batch_size=2000)
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_stored(dataset, tmp_path, monkeypatch):
+    from certmix import statistics_store
+
+    synced, whole = statistics_store.os.fsync, _sample(dataset)
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 6:  # two syncs per file: the manifest, and shards of one input each
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return synced(descriptor)
+
+    monkeypatch.setattr(statistics_store.os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device.*stored draws are kept, free space"):
+        _sample(dataset, out=tmp_path / "run", flush_seconds=0.0)
+    monkeypatch.undo()
+    kept = certmix.read_statistics(tmp_path / "run")
+    assert 0 < len(kept) < len(dataset)
+    assert not list((tmp_path / "run" / "shards").glob(".writing-*"))
+    assert np.array_equal(_sample(dataset, out=tmp_path / "run").estimation_counts, whole.estimation_counts)
