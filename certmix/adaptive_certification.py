@@ -15,15 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.certification import Certificates, certify
+from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
-from certmix.pareto import (
-    Candidate,
-    CleanAccuracy,
-    candidate_from_statistics,
-    right_weights,
-    robust_shares,
-    step_function,
-)
+from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
 
 if TYPE_CHECKING:
     from certmix.statistics_store import Statistics

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from certmix.clean_accuracy import right_weights
 from certmix.errors import InvalidArgument
-from certmix.pareto import right_weights
 
 Floats = NDArray[np.float64]
 FLOAT32_WIDTH = 1e-4  # narrower intervals of shifts are passed over: a float32 network might not hit them

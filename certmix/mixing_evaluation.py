@@ -14,12 +14,12 @@ from certmix.attacks.apgd import apgd
 from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
 from certmix.attacks.rows import stack
+from certmix.clean_accuracy import clean_accuracy
 from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
 from certmix.mixing_calibration import Calibration, calibrated_shift, check_target
 from certmix.models import AdaptiveMixture, MixedClassifier, fingerprint
 from certmix.models.smoothed_mixture import SmoothedMixture
-from certmix.pareto import clean_accuracy
 
 Right = dict[str, NDArray[np.bool_]]
 

@@ -1,94 +1,15 @@
 """The sweep against brute force, on random data and on published logs."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
 import certmix
 from certmix.certification import bound_probabilities
 from certmix.certification_log import read_predictions
+from certmix.clean_accuracy import clean_accuracy
 from certmix.errors import InvalidArgument
-from certmix.pareto import (
-    Candidate,
-    candidate_from_log,
-    clean_accuracy,
-    paired_p_values,
-    pareto_frontier,
-    right_weights,
-)
-
-GRID = [Fraction(j, 2000) for j in range(2001)]
-
-
-@st.composite
-def _scenes(draw):
-    """One-hot g and small vote counts: ties abound."""
-    classes, inputs = draw(st.integers(2, 4)), draw(st.integers(1, 6))
-    g = [draw(st.integers(0, classes - 1)) for _ in range(inputs)]
-    row = st.lists(st.integers(0, 5), min_size=classes, max_size=classes).filter(any)
-    votes = [draw(row) for _ in range(inputs)]
-    labels = [draw(st.integers(0, classes - 1)) for _ in range(inputs)]
-    return np.eye(classes)[g], np.array(votes), np.array(labels)
-
-
-def _is_right(g, votes, label, weight):
-    """Exact rational arithmetic; a tie is wrong."""
-    total = int(votes.sum())
-    mixed = [(1 - weight) * int(a) + weight * Fraction(int(v), total) for a, v in zip(g, votes, strict=True)]
-    return all(mixed[label] > value for i, value in enumerate(mixed) if i != label)
-
-
-@settings(max_examples=25)
-@given(_scenes())
-def test_the_step_function_equals_brute_force_over_2001_weights(scene):
-    g, votes, labels = scene
-    curve = clean_accuracy(g, votes, labels)
-    brute = [np.mean([_is_right(*row, weight) for row in zip(g, votes, labels, strict=True)]) for weight in GRID]
-    assert curve([float(weight) for weight in GRID]).tolist() == pytest.approx(brute)
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1))
-def test_soft_g_agrees_with_direct_evaluation(seed):
-    rng = np.random.default_rng(seed)
-    g, votes, labels = rng.dirichlet(np.ones(5), 8), rng.integers(0, 50, (8, 5)) + 1, rng.integers(0, 5, 8)
-    weights = np.linspace(0, 1, 2001)
-    mixed = (1 - weights)[:, None, None] * g + weights[:, None, None] * (votes / votes.sum(1, keepdims=True))
-    own = np.take_along_axis(mixed, np.broadcast_to(labels, mixed.shape[:2])[:, :, None], axis=2)
-    brute = ((mixed >= own).sum(axis=2) == 1).mean(axis=1)  # nothing else is as large: ties are wrong
-    assert clean_accuracy(g, votes, labels)(weights) == pytest.approx(brute)
-
-
-def test_intervals_of_single_inputs():
-    # g is right and h wrong: right up to 1 / (1 + 0.6); the other way round: right above it.
-    low, high = right_weights([[1, 0], [0, 1], [0, 1], [1, 0]], [[2, 8], [8, 2], [2, 8], [8, 2]], [0, 0, 0, 0])
-    assert (low[0], high[0]) == (-1.0, pytest.approx(0.625))
-    assert (low[1], high[1]) == (pytest.approx(0.625), 2.0)
-    assert low[2] >= high[2]  # both wrong: no weight helps
-    assert (low[3], high[3]) == (-1.0, 2.0)
-
-
-@given(_scenes(), st.floats(0, 1))
-def test_the_chosen_weights_reach_the_target_and_nothing_larger_does(scene, target):
-    curve = clean_accuracy(*scene)
-    best = max(curve.at.max(), curve.after.max())
-    if best < target - 1e-12:
-        with pytest.raises(InvalidArgument, match="target clean accuracy must be one that some weight reaches"):
-            curve.largest_weight(target)
-        return
-    weight = curve.largest_weight(target)
-    assert curve(weight) >= target - 1e-12
-    above = np.concatenate([np.linspace(weight, 1, 101)[1:], curve.breakpoints[curve.breakpoints > weight]])
-    above = above[above > weight]
-    assert (curve(above) < target - 1e-12).all()
-    matched = curve.matched_weight(target)
-    reached = np.concatenate([curve.at, curve.after])
-    assert curve(matched) == pytest.approx(reached[reached >= target - 1e-12].min())
-    assert matched <= weight
+from certmix.pareto import Candidate, candidate_from_log, paired_p_values, pareto_frontier
 
 
 def _candidates(inputs=60, classes=4, sigmas=(0.25, 0.5, 1.0), seed=0, draws=400):

@@ -106,7 +106,7 @@ def _sample_all(
         return run
 
     with (
-        progress_bar(f"sampling {draws} draws per digit at sigma {', '.join(map(str, robust))}", quiet=quiet) as report,
+        progress_bar(f"sampling {len(robust)} sigmas", quiet=quiet) as report,
         ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool,
     ):
         return list(pool.map(lambda sigma: sample(sigma, report), robust))
