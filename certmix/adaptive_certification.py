@@ -130,6 +130,7 @@ def adaptive_candidate(
         accurate=aligned.accurate_probabilities,
         robust=fixed.robust,
         kind="adaptive",
+        soft_statistics=fixed.soft_statistics,
         share=aligned.share,
         ceiling=weights.ceiling,
     )

@@ -295,7 +295,7 @@ def _by_distribution(
 ) -> tuple[ProbabilityBounds, NDArray[np.float64]]:
     """Bounds on the means, for what goes with the certificates, and the radii of the CDF certificate."""
     if isinstance(statistics, ProbabilityBounds) or _chosen_votes(statistics, votes or "soft") != "soft":
-        raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with votes='soft'.")
+        raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with --votes soft.")
     if rule != "pair":
         raise InvalidArgument(f"rule must be pair for certifier 'cdf', got {rule!r}; it bounds every rival.")
     from certmix.soft_bounds import distribution_bounds

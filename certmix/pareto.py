@@ -32,12 +32,14 @@ class Candidate:
         accurate: g's probabilities, shape (inputs, classes).
         robust: h's votes, shape (inputs, classes).
         kind: "fixed" weight, or "adaptive"; a sweep takes one candidate per sigma and kind.
+        soft_statistics: the draws behind it where they are soft votes, for certifier "cdf".
     """
 
     bounds: ProbabilityBounds
     accurate: Floats
     robust: Floats
     kind: str = "fixed"
+    soft_statistics: "Statistics | None" = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -52,13 +54,24 @@ class Candidate:
     def certify(self, weight: float, certifier: str, rows: NDArray[np.int64]) -> Certificates:
         """Certificates of some of the inputs at one weight."""
         b = self.bounds
+        indices = None if b.indices is None else b.indices[rows]
+        if certifier == "cdf" and self.soft_statistics is not None:
+            err = b.failure_probability
+            made = certify(self.soft_statistics, mixing_weight=weight, certifier=certifier, failure_probability=err)
+            return replace(
+                made,
+                prediction=made.prediction[rows],
+                radius=made.radius[:, rows],
+                labels=self.labels[rows],
+                indices=indices,
+            )
         part = replace(
             b,
             prediction=b.prediction[rows],
             top_lower=b.top_lower[rows],
             rival_upper=b.rival_upper[rows],
             labels=self.labels[rows],
-            indices=None if b.indices is None else b.indices[rows],
+            indices=indices,
         )
         return certify(part, mixing_weight=weight, certifier=certifier)
 
@@ -147,7 +160,9 @@ def candidate_from_statistics(
     if hard_accurate:
         g = np.eye(g.shape[1])[g.argmax(axis=1)]
     bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
-    return Candidate(bounds, g, robust_shares(statistics, votes or statistics.manifest["draws"].get("votes")))
+    used = votes or statistics.manifest["draws"].get("votes")
+    soft = statistics if used == "soft" and statistics.soft is not None else None
+    return Candidate(bounds, g, robust_shares(statistics, used), soft_statistics=soft)
 
 
 def robust_shares(statistics: "Statistics", votes: str | None) -> Floats:

@@ -234,3 +234,17 @@ def test_confident_scores_certify_more_by_distribution_and_flat_ones_by_mean():
     assert share == 1.0
     mean, chosen, _ = radii((0.775, 0.249))
     assert chosen >= 0.99 * mean
+
+
+def test_a_sweep_takes_soft_votes_and_the_cdf_certificate(scene):
+    model, data = scene
+    runs = [_sample(scene, votes="soft", sigma=sigma, accurate=model) for sigma in (0.25, 0.5)]
+    result = certmix.pareto_frontier(runs, target=0.0, certifier="cdf", radii=[0.0, 0.1, 0.2])
+    for pair, run in zip(result.matched, runs, strict=True):
+        again = certify(run, mixing_weight=pair.mixing_weight, certifier="cdf")
+        assert np.array_equal(pair.certificates.radius, again.radius)
+        assert pair.certificates.votes == "soft"
+    split = certmix.pareto_frontier(runs, target=0.0, certifier="cdf", split=0.5)
+    assert split.num_reported < len(data)
+    with pytest.raises(InvalidArgument, match="certifier 'cdf' needs soft votes"):
+        certmix.pareto_frontier([_sample(scene, accurate=model)], target=0.0, certifier="cdf")
