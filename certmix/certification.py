@@ -144,6 +144,7 @@ def maximum_radius(num_draws: int, failure_probability: float, sigma: float, rul
     """
     from scipy import special
 
+    check_sigma(sigma)
     if rule not in RULES:
         raise InvalidArgument(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
     if not 0.0 < failure_probability < 1.0:

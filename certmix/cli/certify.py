@@ -190,14 +190,13 @@ def certify_command(
             schedule = _schedule(weights, num_estimation, sigma, err, stop_at_radius, radius_tolerance)
         team = join_team()
         quiet = quiet or not team.leads
-        if not quiet:
-            print(f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.", file=sys.stderr)
         _sample(
             dataset={"spec": dataset, **chosen, "trust_model": trust_model},
             robust=robust,
             accurate=accurate,
             model_options={"trust_model": trust_model, **key_values(model)},
             quiet=quiet,
+            announce=f"{num_estimation} draws can certify radii up to {reach:.3f} at weight 1.",
             sigma=sigma,
             out=out,
             num_selection=num_selection,
@@ -269,6 +268,7 @@ def _sample(
     accurate: str | None,
     model_options: dict[str, Any],
     quiet: bool,
+    announce: str,
     **how: Any,
 ) -> None:
     import certmix
@@ -279,5 +279,7 @@ def _sample(
     h = certmix.load_model(robust, **model_options)
     check_denoiser_sigma(h, how["sigma"])
     g = certmix.load_model(accurate, **model_options) if accurate else None
+    if not quiet:
+        print(announce, file=sys.stderr)
     with progress_bar(f"sampling at sigma {how['sigma']:g}", quiet=quiet) as progress:
         certmix.sample(h, data, accurate=g, model_spec=robust, accurate_spec=accurate, progress=progress, **how)
