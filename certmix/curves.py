@@ -20,7 +20,7 @@ class CertifiedAccuracyCurve:
         lower, upper: Clopper-Pearson interval of the accuracy over test sets of this size, shape (weights, radii).
         confidence: of that interval.
         num_inputs: size of the test set.
-        certifier, sigma: where the certificates come from.
+        certifier, sigma, votes: where the certificates come from.
     """
 
     radii: NDArray[np.float64]
@@ -32,6 +32,7 @@ class CertifiedAccuracyCurve:
     num_inputs: int
     certifier: str
     sigma: float
+    votes: str = "hard"
 
 
 def certified_accuracy(
@@ -72,6 +73,7 @@ def _curve(
         num_inputs=inputs,
         certifier=certificates.certifier,
         sigma=certificates.sigma,
+        votes=certificates.votes,
     )
 
 

@@ -101,7 +101,6 @@ def report_runs(
             {
                 "run": [str(folder) for folder in group],
                 **describe(statistics, made[0]),
-                "certified_votes": made[0].votes,
                 "files": files,
             }
         )
@@ -123,6 +122,7 @@ def curve_rows(curve: CertifiedAccuracyCurve) -> list[dict[str, Any]]:
         {
             "sigma": curve.sigma,
             "certifier": curve.certifier,
+            "votes": curve.votes,
             "mixing_weight": float(weight),
             "inputs": curve.num_inputs,
             "radii": [float(radius) for radius in curve.radii],
@@ -147,7 +147,12 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
             )
         }
         body.append(
-            [f"{row['sigma']:g}", row["certifier"], f"{row['mixing_weight']:g}", *(cells.get(r, "") for r in radii)]
+            [
+                f"{row['sigma']:g}",
+                row["certifier"] + (", soft votes" if row["votes"] == "soft" else ""),
+                f"{row['mixing_weight']:g}",
+                *(cells.get(r, "") for r in radii),
+            ]
         )
     return render_table(headers, body, table_format)
 
@@ -189,8 +194,8 @@ def caption(run: dict[str, Any]) -> str:
             f"used, {saved} ({100 * saved / (used + saved):.1f} %) saved; radii that it did not stop for are valid but "
             "smaller than a full run's"
         )
-    if run["certified_votes"] == "soft":
-        draws += ", soft votes (mean class probabilities)"
+    if run["votes"] != "hard":
+        draws += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
     return (
         f"{' '.join(run['run'])}: {run['inputs']} inputs of {run['dataset']} ({subset or 'all'}), sigma {run['sigma']:g}, "
         f"{draws}. Accuracies in % with 95 % intervals of the test set; "

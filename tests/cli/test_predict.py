@@ -66,9 +66,11 @@ def test_soft_votes_are_certified_both_ways(run, model, tmp_path):
     out = tmp_path / "run"
     result = _certify(run, model, out, "--votes", "both", "--certifier", "exact", "--certifier", "cdf")
     assert result.code == 0, result.err
-    assert "| cdf " in result.out
+    assert "| cdf, soft votes |" in result.out
+    assert "| exact " in result.out
     soft = run("certify", out, "--certify-votes", "soft", "--bound", "bernstein")
-    assert "soft votes (mean class probabilities)" in soft.err
+    assert "| exact, soft votes |" in soft.out
+    assert "rows of soft votes are about mean class probabilities" in soft.err
     verified = run("verify", out, "--sample", 2)
     assert verified.code == 0, verified.out
     assert "not by independent arithmetic" in verified.err
