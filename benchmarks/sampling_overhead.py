@@ -150,7 +150,7 @@ def main() -> None:
     torch.manual_seed(0)
     measure("MLP-64", mlp(), (1, 8, 8), 16, 20)
     measure("Conv net", conv_net(), (3, 32, 32), 255, 1)
-    measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, 1, draws=1900)
+    measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, 1, draws=4900)
 
 
 if __name__ == "__main__":

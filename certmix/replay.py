@@ -98,6 +98,7 @@ def redraw(
         votes=draws["votes"],
         precision=draws["precision"],
         fast=draws["fast"],
+        compiled=draws["compiled"],
         schedule=None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma),
         device=device,
         progress=progress,

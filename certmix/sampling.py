@@ -21,7 +21,7 @@ from certmix.distributed import Team
 from certmix.drawing import DrawLoop
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
-from certmix.models.acceleration import accelerate
+from certmix.models.acceleration import accelerate, compile_model
 from certmix.noise import describe_noise, make_noise
 from certmix.sequential import Schedule
 from certmix.shards import InputRecord
@@ -57,6 +57,7 @@ def sample(
     schedule: Schedule | None = None,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     fast: bool = False,
+    compiled: bool = False,
     on_invalid: Literal["error", "count"] = "error",
     progress: Progress | None = None,
     model_spec: str | None = None,
@@ -90,7 +91,9 @@ def sample(
             Their last bits are the model's own, and may depend on the batch size.
         schedule: looks at which an input may stop early, of `certmix.sequential.make_schedule`; hard votes only.
         precision: that the robust model computes in; noise is added before, in float32.
-        fast: fold its batch norms and lay out channels last. Both make another base classifier, and are recorded.
+        fast: fold its batch norms and lay out channels last.
+        compiled: run it through torch.compile (CUDA graphs on a GPU). These three make another base classifier by
+            rounding, and are recorded.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         progress: called with (inputs done, inputs in all).
         model_spec, accurate_spec: recorded in the manifest beside the models' sha256.
@@ -129,6 +132,7 @@ def sample(
         ),
         "precision": precision,
         "fast": fast,
+        "compiled": compiled,
         "device": device.type,
         "on_invalid": on_invalid,
     }
@@ -145,6 +149,8 @@ def sample(
     manifest = team.share("manifest", first_manifest)
     if not team.leads:
         refuse_disagreement(manifest["draws"], {**draws, "seed": manifest["draws"]["seed"]}, Path(str(out)))
+    if compiled:
+        models["robust"] = evaluated = compile_model(evaluated, device)
     loop = _draw_loop(evaluated, accurate, dataset, manifest, device, schedule)
     resuming = out is not None and (Path(out) / MANIFEST).exists()
     if not resuming:  # a model that cannot be certified leaves no run behind

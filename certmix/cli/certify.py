@@ -92,6 +92,9 @@ def certify_command(
     fast: Annotated[
         bool, typer.Option("--fast", help="Fold the robust model's batch norms, lay out channels last; recorded.")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Run the robust model through torch.compile; recorded.")
+    ] = False,
     votes: Annotated[
         str,
         typer.Option("--votes", help="What to store of a draw: hard (its class), soft (its probabilities) or both."),
@@ -207,6 +210,7 @@ def certify_command(
             on_invalid=on_invalid,
             precision=precision,
             fast=fast,
+            compiled=compiled,
             votes=votes,
             schedule=schedule,
             shard=(0, 1) if shard is None else parse_shard(shard),

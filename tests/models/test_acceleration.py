@@ -1,5 +1,7 @@
 """Faster copies of a model: the same function up to rounding, and the original untouched."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,19 @@ def test_what_cannot_be_folded_is_left_as_it_is():
         accelerate(plain, precision="int3")
 
 
-@pytest.mark.parametrize("options", [{"fast": True}, {"precision": "bf16"}, {"precision": "bf16", "fast": True}])
+quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own imports
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fast": True},
+        {"precision": "bf16"},
+        {"precision": "bf16", "fast": True},
+        pytest.param({"compiled": True}, marks=[compiler, quiet, pytest.mark.slow]),
+    ],
+)
 def test_runs_record_what_was_evaluated_and_vote_almost_alike(options):
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 256, (3, 3, 8, 8)) / 255).astype(np.float32)
