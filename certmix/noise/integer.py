@@ -1,6 +1,6 @@
 """Integer noise: the exactly rounded Gaussian on a grid, so that the ordinary certificate holds with no float gap.
 
-For inputs on the grid Z/G the smoothed classifier is F(clip(round(G (x + noise))) / G): with Gaussian noise
+For inputs on the grid Z/G the smoothed classifier is that of F(round(G y) / G) at y = x + noise: with Gaussian noise
 that is a legitimate base function, and round(G x + G noise) = G x + Z with Z = round(G noise), drawn without any float.
 Source: Voracek and Hein 2023, arXiv:2207.07209; the table and its two-word lookup are ours.
 """
@@ -19,6 +19,7 @@ from certmix.noise.stream import Purpose, WordStream
 
 _CHUNK = 1 << 16
 _UNDECIDED = np.iinfo(np.int16).min  # marks table cells that 16 bits do not decide
+_MOST_STEPS = 32_000
 _TIES = 4096  # room for elements that 32 bits do not decide, on a device that must not wait for the host
 _SIGN = -(1 << 63)
 
@@ -36,9 +37,10 @@ def thresholds(sigma: float, levels: int) -> NDArray[np.uint64]:
     Returns: uint64, ascending, shape (2 G (K + 1),).
     """
     reach = levels * (max(1, int(6 * sigma)) + 1)
-    if reach > 30_000:
+    if reach + levels > _MOST_STEPS:  # input + noise is an int16
         raise InvalidArgument(
-            f"sigma must be <= {30_000 // levels // 6 - 1} in integer noise mode, got {sigma}; use float."
+            f"sigma must be < {((_MOST_STEPS - levels) // levels) / 6:.3g} in integer noise mode with grid 1/{levels}, got "
+            f"{sigma}; use float."
         )
     context = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
     context.dps = 50
@@ -66,7 +68,7 @@ def table_hash(sigma: float, levels: int) -> str:
 class IntegerNoise:
     """Exactly rounded N(0, sigma^2) noise for inputs whose values are multiples of 1/levels.
 
-    Guarantee: the network sees float32(clip(G x + Z)) / G, where Z is a function of the draw's address alone; the
+    Guarantee: the network sees float32(G x + Z) / G, where Z is a function of the draw's address alone; the
     same integers on every device.
 
     Args:
@@ -82,6 +84,7 @@ class IntegerNoise:
         self._stream = WordStream(seed, size, device)
         self._thresholds = thresholds(sigma, levels)
         self._reach = len(self._thresholds) // 2
+        self._upper_words = (self._thresholds >> np.uint64(32)).astype(np.uint32)  # u < T is decided by them but for ties
         edges = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
         low, high = self._count(edges), self._count(edges | np.uint64((1 << 48) - 1))
         self._by_16_bits = np.where(low == high, low - self._reach, _UNDECIDED).astype(np.int16)
@@ -127,8 +130,7 @@ class IntegerNoise:
             integers = self.integers(index, purpose, start + begin, len(part))
             if begin == 0 and self.audit is not None:
                 self.audit(integers)
-            reach = self._reach - self.levels  # inputs lie in 0..G: clipping the sum, not the noise, leaks nothing
-            part.copy_((integers + steps).clamp_(-reach, reach + self.levels)).div_(self.levels)
+            part.copy_(integers + steps).div_(self.levels)
 
     def integers(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
         """Z of consecutive draws, int16, shape (draws, size), on the device."""
@@ -143,13 +145,13 @@ class IntegerNoise:
         words = words[:, : self.size]
         result = np.take(self._by_16_bits, words >> 16, mode="clip").reshape(-1)
         undecided = np.flatnonzero(result == _UNDECIDED)
-        uniform = words.reshape(-1)[undecided].astype(np.uint64) << np.uint64(32)
-        low, high = self._count(uniform), self._count(uniform | np.uint64(0xFFFFFFFF))
-        for tie in np.flatnonzero(low != high):  # one element in some millions
+        uniform = words.reshape(-1)[undecided]
+        count = np.searchsorted(self._upper_words, uniform, side="right")
+        for tie in np.flatnonzero(self._upper_words[np.maximum(count, 1) - 1] == uniform):  # one element in some millions
             draw, element = divmod(int(undecided[tie]), self.size)
             extra = self._stream.extra_word(index, purpose, start + draw, element)
-            low[tie] = self._count(uniform[tie : tie + 1] | np.uint64(extra))[0]
-        result[undecided] = low - self._reach
+            count[tie] = self._count(np.array([int(uniform[tie]) << 32 | extra], dtype=np.uint64))[0]
+        result[undecided] = count - self._reach
         return result.reshape(-1, self.size)
 
     def _integers_on_device(self, words: torch.Tensor, index: int, purpose: Purpose, start: int) -> torch.Tensor:
