@@ -84,7 +84,9 @@ class IntegerNoise:
         self._stream = WordStream(seed, size, device)
         self._thresholds = thresholds(sigma, levels)
         self._reach = len(self._thresholds) // 2
-        self._upper_words = (self._thresholds >> np.uint64(32)).astype(np.uint32)  # u < T is decided by them but for ties
+        self._upper_words = (self._thresholds >> np.uint64(32)).astype(
+            np.uint32
+        )  # u < T is decided by them but for ties
         edges = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
         low, high = self._count(edges), self._count(edges | np.uint64((1 << 48) - 1))
         self._by_16_bits = np.where(low == high, low - self._reach, _UNDECIDED).astype(np.int16)
@@ -147,7 +149,9 @@ class IntegerNoise:
         undecided = np.flatnonzero(result == _UNDECIDED)
         uniform = words.reshape(-1)[undecided]
         count = np.searchsorted(self._upper_words, uniform, side="right")
-        for tie in np.flatnonzero(self._upper_words[np.maximum(count, 1) - 1] == uniform):  # one element in some millions
+        for tie in np.flatnonzero(
+            self._upper_words[np.maximum(count, 1) - 1] == uniform
+        ):  # one element in some millions
             draw, element = divmod(int(undecided[tie]), self.size)
             extra = self._stream.extra_word(index, purpose, start + draw, element)
             count[tie] = self._count(np.array([int(uniform[tie]) << 32 | extra], dtype=np.uint64))[0]
