@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from certmix.certifiers import exact_radius
 from certmix.certifiers.arguments import check_mixing_weight
@@ -176,8 +175,3 @@ def read_schedule(description: Mapping[str, Any], sigma: float) -> Schedule:
         description["target_radius"],
         description["radius_tolerance"],
     )
-
-
-def expected_top_share(radius: float, sigma: float, mixing_weight: float) -> float:
-    """The p_A that radius needs where p_B = 1 - p_A: Phi(radius / sigma + z(1 / (2 a)))."""
-    return float(special.ndtr(radius / sigma + special.ndtri(1.0 / (2.0 * mixing_weight))))

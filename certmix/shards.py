@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from certmix.errors import RunError
 
-SoftRow = tuple[int, NDArray[np.int64], NDArray[np.int64]]  # class, rivals, packed histograms: see `soft_votes.pack`
+SoftRow = tuple[int, NDArray[np.int64], NDArray[np.int64]]  # class, rivals, packed histograms: see `soft_votes.unpack`
 
 _INTEGERS = pa.list_(pa.int64())
 _TYPES = {

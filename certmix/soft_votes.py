@@ -115,14 +115,8 @@ def num_rivals(num_classes: int) -> int:
     return num_classes - 1 if num_classes <= MAX_RIVALS + 1 else MAX_RIVALS + 1
 
 
-def pack(votes: SoftVotes, row: int) -> NDArray[np.int64]:
-    """One input's histograms as a flat array: stage, variable, bin, (count, sum)."""
-    stages = [np.stack([h.counts[row], h.sums[row]], axis=-1) for h in (votes.selection, votes.estimation)]
-    return np.stack(stages).reshape(-1)
-
-
 def unpack(prediction: NDArray[np.int64], rivals: NDArray[np.int64], packed: NDArray[np.int64]) -> SoftVotes:
-    """SoftVotes of packed rows, shape (inputs, values)."""
+    """SoftVotes of packed rows, shape (inputs, values): stage, variable, bin, (count, sum), flattened."""
     table = packed.reshape(len(packed), 2, 1 + 2 * rivals.shape[1], BINS, 2)
     stages = [Histograms(table[:, stage, ..., 0], table[:, stage, ..., 1]) for stage in (0, 1)]
     return SoftVotes(prediction, rivals, *stages)

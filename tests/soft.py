@@ -36,3 +36,9 @@ def soft_votes(selection, estimation):
         apart = np.maximum(np.floor((1 + y - others) * (UNITS / 2)).astype(np.int64) - 1, 0)
         stages.append(histogram(np.concatenate([down, up, apart], axis=2).transpose(0, 2, 1)))
     return SoftVotes(top, rivals, *stages)
+
+
+def pack(votes, row):
+    """One input's histograms as they are stored: stage, variable, bin, (count, sum), flattened."""
+    stages = [np.stack([h.counts[row], h.sums[row]], axis=-1) for h in (votes.selection, votes.estimation)]
+    return np.stack(stages).reshape(-1)

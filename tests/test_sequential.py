@@ -8,7 +8,7 @@ import certmix
 from certmix.certification import bound_probabilities, certify
 from certmix.certifiers import exact_radius
 from certmix.errors import InvalidArgument
-from certmix.sequential import Schedule, expected_top_share, make_schedule, read_schedule
+from certmix.sequential import Schedule, make_schedule, read_schedule
 from certmix.shards import InputRecord
 from certmix.statistics_store import from_records
 
@@ -163,8 +163,3 @@ def test_tolerance_stops_near_the_full_radius():
         means.append(used.mean())
     assert means[0] > means[1] > means[2]
     assert means[1] < 100_000 / 4
-
-
-def test_the_share_that_a_radius_needs():
-    needed = expected_top_share(0.5, 0.5, 0.8)
-    assert float(exact_radius(needed, 1 - needed, 0.8, 0.5)) == pytest.approx(0.5, abs=1e-9)

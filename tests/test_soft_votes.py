@@ -11,9 +11,9 @@ from certmix.certifiers import exact_radius
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.soft_bounds import THRESHOLDS, distribution_bounds, mean_bounds, tail_bounds
-from certmix.soft_votes import UNITS, num_rivals, pack, unpack
+from certmix.soft_votes import UNITS, num_rivals, unpack
 from certmix.vote_counting import ESTIMATION, SELECTION, VoteCounter
-from tests.soft import soft_votes
+from tests.soft import pack, soft_votes
 
 
 def _count(probabilities_of_logits, num_selection, chunk=7):
