@@ -173,7 +173,7 @@ def check_certificates(
     if certificates.failure_probability is None:
         raise InvalidArgument("certificates to check must state their failure_probability, got None.")
     if certificates.votes == "soft":
-        _check_soft(statistics, certificates, result, bound)
+        _check_soft(statistics, certificates, result, rule, bound)
         return
     draws = statistics.manifest["draws"]
     schedule = None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma)
@@ -205,12 +205,15 @@ def check_certificates(
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
 
 
-def _check_soft(statistics: Statistics, certificates: Certificates, result: Verification, bound: str) -> None:
+def _check_soft(
+    statistics: Statistics, certificates: Certificates, result: Verification, rule: str, bound: str
+) -> None:
     again = certify(
         statistics,
         mixing_weight=certificates.mixing_weight,
         certifier=certificates.certifier,
         failure_probability=certificates.failure_probability,
+        rule=rule,
         votes="soft",
         bound=bound,
         real_valued=certificates.real_valued,

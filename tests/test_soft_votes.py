@@ -10,6 +10,7 @@ from certmix.certification import certify
 from certmix.certifiers import exact_radius
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
+from certmix.replay import Verification, check_certificates
 from certmix.soft_bounds import THRESHOLDS, distribution_bounds, mean_bounds, tail_bounds
 from certmix.soft_votes import UNITS, num_rivals, unpack
 from certmix.vote_counting import ESTIMATION, SELECTION, VoteCounter
@@ -248,3 +249,19 @@ def test_a_sweep_takes_soft_votes_and_the_cdf_certificate(scene):
     assert split.num_reported < len(data)
     with pytest.raises(InvalidArgument, match="certifier 'cdf' needs soft votes"):
         certmix.pareto_frontier([_sample(scene, accurate=model)], target=0.0, certifier="cdf")
+
+
+def test_a_replay_recomputes_soft_certificates_by_the_rule_behind_them():
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    model[1].weight.data = 3 * torch.randn(2, 16, generator=generator)
+    images = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 4)).astype(np.float32) / 255
+    data = ArrayDataset(images, [0] * 6, num_classes=2, grid_levels=255)
+    statistics = _sample((model, data), votes="soft")
+    cohen, pair = (certify(statistics, rule=rule) for rule in ("cohen", "pair"))
+    assert (cohen.radius > pair.radius).any()  # with two classes p_B = 1 - p_A loses nothing
+    result = Verification()
+    check_certificates(statistics, cohen, result, rule="cohen")
+    assert result.holds, result.differences
+    check_certificates(statistics, cohen, result, rule="pair")
+    assert not result.holds
