@@ -199,7 +199,7 @@ def certify(
         if isinstance(statistics_or_bounds, ProbabilityBounds):
             bounds = statistics_or_bounds
         else:
-            used = _chosen_votes(statistics_or_bounds, votes)
+            used = chosen_votes(statistics_or_bounds, votes)
             bounds = bound_statistics(
                 statistics_or_bounds, failure_probability=failure_probability, rule=rule, votes=votes, bound=bound
             )
@@ -255,10 +255,8 @@ def bound_statistics(
 
     Raises: InvalidArgument: votes that the run does not hold, or a failure probability or rule other than its schedule's.
     """
-    draws = statistics.manifest["draws"]
     err, spent = _spending(statistics, failure_probability, rule)
-    total_variation = float(draws.get("noise", {}).get("total_variation", 0.0))
-    if _chosen_votes(statistics, votes) == "hard":
+    if chosen_votes(statistics, votes) == "hard":
         return bound_probabilities(
             statistics.selection_counts,
             statistics.estimation_counts,
@@ -266,7 +264,7 @@ def bound_statistics(
             failure_probability=err,
             rule=rule,
             invalid=statistics.estimation_invalid,
-            total_variation=total_variation,
+            total_variation=_total_variation(statistics),
             labels=statistics.labels,
             indices=statistics.indices,
             spent=spent,
@@ -275,16 +273,29 @@ def bound_statistics(
 
     assert statistics.soft is not None
     maximum_radius(statistics.num_estimation, err, statistics.sigma, rule)  # its checks hold for soft votes as well
-    lower, upper = mean_bounds(statistics.soft, err, share=RULES[rule], bound=bound)
+    how = {"share": RULES[rule], "bound": bound, "total_variation": _total_variation(statistics)}
+    return _soft_bounds(statistics, err, *mean_bounds(statistics.soft, err, **how))  # type: ignore[arg-type]
+
+
+def _soft_bounds(
+    statistics: "Statistics", err: float, lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> ProbabilityBounds:
+    """Bounds on the means of soft votes, with what goes along."""
+    assert statistics.soft is not None
     return ProbabilityBounds(
         prediction=statistics.soft.prediction,
-        top_lower=np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0),
-        rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
+        top_lower=lower,
+        rival_upper=upper,
         sigma=statistics.sigma,
         failure_probability=err,
         labels=statistics.labels,
         indices=statistics.indices,
     )
+
+
+def _total_variation(statistics: "Statistics") -> float:
+    """Distance of the noise that was drawn from the Gaussian."""
+    return float(statistics.manifest["draws"].get("noise", {}).get("total_variation", 0.0))
 
 
 def _by_distribution(
@@ -295,7 +306,7 @@ def _by_distribution(
     votes: str | None,
 ) -> tuple[ProbabilityBounds, NDArray[np.float64]]:
     """Bounds on the means, for what goes with the certificates, and the radii of the CDF certificate."""
-    if isinstance(statistics, ProbabilityBounds) or _chosen_votes(statistics, votes or "soft") != "soft":
+    if isinstance(statistics, ProbabilityBounds) or chosen_votes(statistics, votes or "soft") != "soft":
         raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with --votes soft.")
     if rule != "pair":
         raise InvalidArgument(f"rule must be pair for certifier 'cdf', got {rule!r}; it bounds every rival.")
@@ -304,21 +315,14 @@ def _by_distribution(
     assert statistics.soft is not None
     err, _ = _spending(statistics, failure_probability, rule)
     maximum_radius(statistics.num_estimation, err, statistics.sigma)
-    total_variation = float(statistics.manifest["draws"].get("noise", {}).get("total_variation", 0.0))
+    total_variation = _total_variation(statistics)
     made = distribution_bounds(statistics.soft, err, statistics.sigma, total_variation=total_variation)
-    bounds = ProbabilityBounds(
-        prediction=statistics.soft.prediction,
-        top_lower=made.top_lower,
-        rival_upper=made.rival_upper,
-        sigma=statistics.sigma,
-        failure_probability=err,
-        labels=statistics.labels,
-        indices=statistics.indices,
-    )
+    bounds = _soft_bounds(statistics, err, made.top_lower, made.rival_upper)
     return bounds, made.radius(weights)
 
 
-def _chosen_votes(statistics: "Statistics", votes: str | None) -> str:
+def chosen_votes(statistics: "Statistics", votes: str | None) -> str:
+    """ "hard" or "soft": what is asked for, or what the run was drawn for. Raises InvalidArgument where it has no such."""
     if votes not in (None, "hard", "soft"):
         raise InvalidArgument(f"votes must be hard or soft, got {votes!r}.")
     chosen = votes or ("soft" if statistics.manifest["draws"].get("votes", "hard") == "soft" else "hard")

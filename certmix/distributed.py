@@ -86,9 +86,9 @@ class Team:
         if not self.leads:
             return []
         while self.store.add(f"{self.prefix}/finished", 0) < self.size:
-            waiting(int(self.store.add(f"{self.prefix}/done", 0)))
+            waiting(self.count_done(0))
             time.sleep(_POLL_SECONDS)
-        waiting(int(self.store.add(f"{self.prefix}/done", 0)))
+        waiting(self.count_done(0))
         made = [json.loads(self.store.get(f"{self.prefix}/report/{rank}")) for rank in range(self.size)]
         return [entry for entry in made if entry is not None]
 

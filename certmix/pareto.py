@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification import Certificates, bound_statistics, certified_at, certify
+from certmix.certification import Certificates, bound_statistics, certified_at, certify, chosen_votes
 from certmix.clean_accuracy import CleanAccuracy, clean_accuracy
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
 from certmix.errors import InvalidArgument
@@ -160,12 +160,12 @@ def candidate_from_statistics(
     if hard_accurate:
         g = np.eye(g.shape[1])[g.argmax(axis=1)]
     bounds = bound_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
-    used = votes or statistics.manifest["draws"].get("votes")
-    soft = statistics if used == "soft" and statistics.soft is not None else None
+    used = chosen_votes(statistics, votes)
+    soft = statistics if used == "soft" else None
     return Candidate(bounds, g, robust_shares(statistics, used), soft_statistics=soft)
 
 
-def robust_shares(statistics: "Statistics", votes: str | None) -> Floats:
+def robust_shares(statistics: "Statistics", votes: str) -> Floats:
     """h at the clean inputs, as its draws estimate it: vote counts, or mean probabilities for "soft" votes."""
     if votes == "soft" and statistics.soft is not None:
         return statistics.soft.mean_probabilities(statistics.num_classes)

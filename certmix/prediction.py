@@ -5,7 +5,6 @@ returns the class of the exact mixture, or ABSTAIN. Source: Cohen et al. 2019, P
 """
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,7 +172,7 @@ class SmoothedMixture:
             self.hard_accurate,
             float(noise.get("total_variation", 0.0)),
         )
-        draws: Mapping[str, Any] = {
+        draws: dict[str, Any] = {
             "num_classes": self.num_classes,
             "num_selection": self.num_selection,
             "num_estimation": self.num_estimation,
@@ -184,7 +183,7 @@ class SmoothedMixture:
             if model is not None:
                 model.eval().to(device)
         made = make_noise(noise, seed=seed, sigma=self.sigma, size=size, device=device)
-        loop = DrawLoop(self.robust, self.accurate, data, dict(draws), made, device, self.batch_size, rule)
+        loop = DrawLoop(self.robust, self.accurate, data, draws, made, device, self.batch_size, rule)
         records = sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index)
         counts = [
             np.stack(

@@ -100,7 +100,8 @@ def sample(
         flush_seconds: a killed process loses at most this much sampling.
         shard: (I, N): draw every N-th input from the I-th on; folders of one seed are merged by `read_statistics`.
         team: processes that fill one run folder together, of `certmix.distributed.join_team`.
-    Returns: Statistics in order of input index: what this process drew, and on the leading one all that is stored.
+    Returns: Statistics in order of input index; with `out`, all that the folder holds (of a team, the leading process alone
+        waits until that is everything).
     Raises:
         InvalidArgument: a value outside its range, named.
         SamplingError: outputs of the wrong shape or not finite, or different outputs for one input.
@@ -114,13 +115,12 @@ def sample(
     device = choose_device(device)
     evaluated = accelerate(robust.eval(), precision=precision, fast=fast)
     models = {"robust": evaluated, "accurate": accurate}
-    specs = {"robust": model_spec, "accurate": accurate_spec}
     for model in models.values():
         if model is not None:
             model.eval().to(device)
     draws: dict[str, Any] = {
-        "model": _describe_model(robust, specs["robust"]),
-        "accurate": None if accurate is None else _describe_model(accurate, specs["accurate"]),
+        "model": _describe_model(robust, model_spec),
+        "accurate": None if accurate is None else _describe_model(accurate, accurate_spec),
         "dataset": _describe_dataset(dataset),
         "num_classes": dataset.num_classes,
         "sigma": float(sigma),

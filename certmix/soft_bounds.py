@@ -27,7 +27,12 @@ Floats = NDArray[np.float64]
 
 
 def mean_bounds(
-    votes: SoftVotes, failure_probability: float, *, share: float = 0.5, bound: str = "betting"
+    votes: SoftVotes,
+    failure_probability: float,
+    *,
+    share: float = 0.5,
+    bound: str = "betting",
+    total_variation: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """(top_lower, rival_upper) of the smoothed class probabilities, from the estimation draws.
 
@@ -40,17 +45,20 @@ def mean_bounds(
         failure_probability: in (0, 1), per input.
         share: of it that the class's bound gets; with 1, rival_upper = 1 - top_lower.
         bound: "betting", "bernstein" or "hoeffding".
+        total_variation: distance of the drawn noise from the Gaussian; taken off both bounds.
     Returns: two arrays of shape (inputs,).
     """
     if bound not in MEAN_BOUNDS:
         raise InvalidArgument(f"bound must be one of {', '.join(MEAN_BOUNDS)}, got {bound!r}.")
-    return _mean_bounds(
+    lower, upper = _mean_bounds(
         (votes.top("estimation"), votes.rival("estimation")),
         (votes.top("selection"), votes.rival("selection")),
         failure_probability,
         share,
         bound,
     )
+    lower = np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0)
+    return lower, np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0)
 
 
 def _mean_bounds(
@@ -147,12 +155,12 @@ def distribution_bounds(
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; taken off every bound.
     """
-    lower, upper = mean_bounds(votes, failure_probability)
+    lower, upper = mean_bounds(votes, failure_probability, total_variation=total_variation)
     tails = tail_bounds(votes.difference("estimation"), failure_probability)
     return DistributionBounds(
         tail_lower=np.maximum(np.nextafter(tails - total_variation, -1.0), 0.0),
-        top_lower=np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0),
-        rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
+        top_lower=lower,
+        rival_upper=upper,
         by_distribution=_distribution_is_better(votes, failure_probability, sigma),
         sigma=sigma,
     )

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from certmix.datasets import Dataset
     from certmix.statistics_store import Statistics
+
+
+_OPTIONS = {"model": "--robust", "accurate": "--accurate"}  # entries of a manifest, and how to say where they are now
 
 
 @dataclass(frozen=True)
@@ -38,28 +42,49 @@ def load_run(
 
     import certmix
     from certmix.attacks.rows import stack
-    from certmix.cli.verify import stored_spec
     from certmix.datasets import Subset
     from certmix.errors import InvalidArgument
     from certmix.models import fingerprint
 
     statistics = certmix.read_statistics(run)
     draws = statistics.manifest["draws"]
-    subset = {**draws["dataset"]["subset"], "trust_model": options.get("trust_model", False)}
-    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
+    data, models = load_parts(draws, robust=robust, accurate=accurate, dataset=dataset, options=options)
     if data.fingerprint != draws["dataset"]["fingerprint"]:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
         )
-    models: dict[str, torch.nn.Module | None] = {"model": None, "accurate": None}
-    for name, given, option in (("model", robust, "--robust"), ("accurate", accurate, "--accurate")):
-        if draws[name] is not None:
-            models[name] = found = certmix.load_model(given or stored_spec(draws[name], option), **options)
-            if fingerprint(found) != draws[name]["sha256"]:
-                raise InvalidArgument(
-                    f"{option} must be the model {run} was drawn from, got another (its sha256 differs)."
-                )
+    for name, option in _OPTIONS.items():
+        found = models[name]
+        if found is not None and fingerprint(found) != draws[name]["sha256"]:
+            raise InvalidArgument(f"{option} must be the model {run} was drawn from, got another (its sha256 differs).")
     assert models["model"] is not None
     place = {int(index): position for position, index in enumerate(data.indices)}
     rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
     return RunModels(statistics, models["model"], models["accurate"], *stack(Subset(data, rows)))
+
+
+def load_parts(
+    draws: dict[str, Any], *, robust: str | None, accurate: str | None, dataset: str | None, options: dict[str, Any]
+) -> "tuple[Dataset, dict[str, torch.nn.Module | None]]":
+    """The data set, and the models "model" and "accurate", that a manifest names or the options do; unchecked.
+
+    Raises: InvalidArgument: a model that the manifest does not say the place of, and no option does.
+    """
+    import certmix
+
+    subset = {**draws["dataset"]["subset"], "trust_model": options.get("trust_model", False)}
+    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
+    models: dict[str, torch.nn.Module | None] = {"model": None, "accurate": None}
+    for (name, option), given in zip(_OPTIONS.items(), (robust, accurate), strict=True):
+        if draws[name] is not None:
+            models[name] = certmix.load_model(given or _stored_spec(draws[name], option), **options)
+    return data, models
+
+
+def _stored_spec(entry: dict[str, Any], option: str) -> str:
+    """The model's spec in a manifest. Raises InvalidArgument, naming the option to give, where there is none."""
+    from certmix.errors import InvalidArgument
+
+    if entry["spec"] is None:
+        raise InvalidArgument(f"the run does not say where its model is (it was made from Python); give {option} SPEC.")
+    return str(entry["spec"])

@@ -57,24 +57,21 @@ def verify_command(
     """
     import certmix
     from certmix.cli.progress import progress_bar
+    from certmix.cli.run_models import load_parts
     from certmix.replay import Verification, check_certificates, redraw
 
     statistics = certmix.read_statistics(run)
     draws = statistics.manifest["draws"]
-    subset = {**draws["dataset"]["subset"], "trust_model": trust_model}
-    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
-    options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
-    h = certmix.load_model(robust or stored_spec(draws["model"], "--robust"), **options)
-    g = None
-    if draws["accurate"] is not None:
-        g = certmix.load_model(accurate or stored_spec(draws["accurate"], "--accurate"), **options)
+    options = {"trust_model": trust_model, **key_values(model)}
+    data, models = load_parts(draws, robust=robust, accurate=accurate, dataset=dataset, options=options)
+    assert models["model"] is not None
     result = Verification()
     with progress_bar("drawing again", quiet=quiet) as progress:
         redraw(
             statistics,
             result,
-            robust=h,
-            accurate=g,
+            robust=models["model"],
+            accurate=models["accurate"],
             dataset=data,
             count=sample,
             seed=seed,
@@ -109,15 +106,6 @@ def verify_command(
                 print(f"Note: {line}.", file=sys.stderr)
     if not result.holds:
         raise typer.Exit(1)
-
-
-def stored_spec(entry: dict[str, Any], option: str) -> str:
-    """The model's spec in a manifest. Raises InvalidArgument, naming the option to give, where there is none."""
-    from certmix.errors import InvalidArgument
-
-    if entry["spec"] is None:
-        raise InvalidArgument(f"the run does not say where its model is (it was made from Python); give {option} SPEC.")
-    return str(entry["spec"])
 
 
 def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | None]:

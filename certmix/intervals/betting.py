@@ -1,5 +1,7 @@
 """Mixture betting: a confidence bound on the mean of [0, 1] values from their stored histogram."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -37,13 +39,15 @@ def betting_lower(
     shape = values.counts.shape[:-1]
     err = np.broadcast_to(np.asarray(failure_probability, dtype=np.float64), shape).reshape(-1)
     bets, shares = _bets(selection, values, np.broadcast_to(failure_probability, shape))
-    weights, bets = weights.reshape(-1, weights.shape[-1]), bets.reshape(-1, bets.shape[-1])
+    game = _Game(
+        positions, weights.reshape(-1, weights.shape[-1]), bets.reshape(-1, bets.shape[-1]), shares, -np.log(err)
+    )
     mean = np.maximum(values.mean.reshape(-1), 1.0 / UNITS)
     cap = np.broadcast_to(np.asarray(at_most, dtype=np.float64), shape).reshape(-1)
-    bound = np.empty(len(weights))
-    for start in range(0, len(weights), _CHUNK):
+    bound = np.empty(len(err))
+    for start in range(0, len(err), _CHUNK):
         part = slice(start, start + _CHUNK)
-        bound[part] = _search(positions, weights[part], bets[part], shares, err[part], mean[part], cap[part])
+        bound[part] = _search(game.rows(part), mean[part], cap[part])
     return np.maximum(np.nextafter(bound * (1.0 - 1e-12), -1.0), 0.0).reshape(shape)
 
 
@@ -75,53 +79,55 @@ def _bets(
     return np.concatenate([around, spread], axis=-1), shares
 
 
-def _search(
-    positions: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    bets: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    err: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    cap: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """The largest m found, no more than the cap, at which the wealth is still at least 1 / err; wealth falls with m."""
-    used = weights.any(axis=0)
-    positions, weights = positions[used], weights[:, used]
-    needed = -np.log(err)
+@dataclass(frozen=True)
+class _Game:
+    """Histograms and the bets on them.
+
+    Attributes:
+        positions, weights: of `Histograms.edge_weights`, shapes (ends,) and (histograms, ends).
+        bets: shape (histograms, bets).
+        shares: of each bet, shape (bets,).
+        needed: log of the wealth that refutes a mean, shape (histograms,).
+    """
+
+    positions: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bets: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    needed: NDArray[np.float64]
+
+    def rows(self, chosen: slice | NDArray[np.bool_]) -> "_Game":
+        """Some of the histograms, without ends that none of them uses."""
+        weights = self.weights[chosen]
+        used = weights.any(axis=0)
+        return _Game(self.positions[used], weights[:, used], self.bets[chosen], self.shares, self.needed[chosen])
+
+    def refutes(self, mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether the wealth log E_m reaches what is needed, shape (histograms,). It falls with m.
+
+        An underflow is log 0 = -inf: no wealth, never a floor.
+        """
+        ratio = self.positions / np.maximum(mean, 1e-300)[:, None] - 1.0
+        growth = np.log1p(self.bets[:, :, None] * ratio[:, None, :])
+        logs = np.einsum("hbp,hp->hb", growth, self.weights) + np.log(self.shares)
+        top = logs.max(axis=1)
+        wealth = top + np.log(np.exp(logs - top[:, None]).sum(axis=1)) - 1e-9
+        return np.asarray(wealth >= self.needed)
+
+
+def _search(game: _Game, mean: NDArray[np.float64], cap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest m found, no more than the cap, that is still refuted."""
     result = cap.copy()
-    below = (cap >= mean) | (_log_wealth(positions, weights, bets, shares, cap) < needed)
+    below = (cap >= mean) | ~game.refutes(cap)
     if below.any():
-        high = np.minimum(mean, cap)[below]  # at the mean the wealth is no more than 1
-        result[below] = _bisect(positions, weights[below], bets[below], shares, needed[below], high)
+        result[below] = _bisect(game.rows(below), np.minimum(mean, cap)[below])  # at the mean the wealth is at most 1
     return result
 
 
-def _bisect(
-    positions: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    bets: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    needed: NDArray[np.float64],
-    high: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    low = np.zeros(len(weights))
+def _bisect(game: _Game, high: NDArray[np.float64]) -> NDArray[np.float64]:
+    low = np.zeros(len(high))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        rich = _log_wealth(positions, weights, bets, shares, middle) >= needed
+        rich = game.refutes(middle)
         low, high = np.where(rich, middle, low), np.where(rich, high, middle)
     return low
-
-
-def _log_wealth(
-    positions: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    bets: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    mean: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """log E_m, shape (histograms,). An underflow is log 0 = -inf: no wealth, never a floor."""
-    ratio = positions / np.maximum(mean, 1e-300)[:, None] - 1.0
-    growth = np.log1p(bets[:, :, None] * ratio[:, None, :])
-    logs = np.einsum("hbp,hp->hb", growth, weights) + np.log(shares)
-    top = logs.max(axis=1)
-    return np.asarray(top + np.log(np.exp(logs - top[:, None]).sum(axis=1)) - 1e-9)
