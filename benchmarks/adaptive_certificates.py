@@ -17,22 +17,22 @@ import numpy as np
 import torch
 
 import certmix
-from certmix.adaptive_certification import certify_adaptive
-from certmix.attacks.adaptive import AttackBudget
-from certmix.attacks.adaptive_certificates import attack_adaptive_certificates
-from certmix.certification import certified_at
-from certmix.datasets.holdout import hold_out
-from certmix.mixing_evaluation import (
+from certmix.adaptive.attacks import AttackBudget
+from certmix.adaptive.certificate_attacks import attack_adaptive_certificates
+from certmix.adaptive.certification import certify_adaptive
+from certmix.adaptive.evaluation import (
     adaptive_weights,
     batch_of,
     calibrate_mixture,
     right_under_attack,
 )
-from certmix.mixing_plots import plot_weight_range
-from certmix.mixing_training import MixingTraining, train_mixing
-from certmix.models.smoothed_mixture import SmoothedMixture
+from certmix.adaptive.smoothed import SmoothedMixture
+from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.certification.certify import certified_at
+from certmix.datasets.holdout import hold_out
+from certmix.plots.adaptive import plot_weight_range
 from certmix.tables import percent_text, render_table
-from certmix.training import accuracy, train
+from certmix.training.train import accuracy, train
 
 SIGMA, RADIUS, RADII = 0.5, 0.5, (0.25, 0.5)
 FLOORS = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -16,10 +16,8 @@ import numpy as np
 import torch
 
 import certmix
-from certmix.attacks import adversarial_examples
-from certmix.attacks.adaptive import SETTINGS, AttackBudget
-from certmix.datasets.holdout import hold_out
-from certmix.mixing_evaluation import (
+from certmix.adaptive.attacks import SETTINGS, AttackBudget
+from certmix.adaptive.evaluation import (
     Oracle,
     accuracies,
     calibrate_mixture,
@@ -27,10 +25,12 @@ from certmix.mixing_evaluation import (
     right_under_attack,
     trade_off,
 )
-from certmix.mixing_plots import plot_trade_off
-from certmix.mixing_training import MixingTraining, train_mixing
+from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.attacks import adversarial_examples
+from certmix.datasets.holdout import hold_out
+from certmix.plots.adaptive import plot_trade_off
 from certmix.tables import percent_text, render_table
-from certmix.training import accuracy, train
+from certmix.training.train import accuracy, train
 
 RADIUS, NORM, WEIGHT_RANGE = 0.2, "linf", (0.5, 1.0)
 COLUMNS = ("clean", *SETTINGS)

@@ -22,8 +22,8 @@ import torch
 
 import certmix
 from certmix.attacks.certificates import CertificateBroken, attack_certificates
-from certmix.attacks.rows import stack
 from certmix.datasets import Subset
+from certmix.datasets.batches import stack
 
 SIGMAS, WEIGHTS = (0.25, 0.5, 1.0), (0.6, 0.8, 1.0)
 

@@ -18,13 +18,13 @@ import torch
 
 import certmix
 from certmix.attacks import adversarial_examples, attack_mixture
-from certmix.attacks.confidence import confidence_gaps
-from certmix.attacks.forms import compare_mixing_forms
-from certmix.attacks.rows import stack
 from certmix.cli.attack import WEIGHTS, plot_sweep, sweep_table
+from certmix.datasets.batches import stack
 from certmix.lipschitz import estimate_local_lipschitz
 from certmix.lipschitz_bounds import bound_local_lipschitz
-from certmix.training import train
+from certmix.paper.confidence import confidence_gaps
+from certmix.paper.form_attacks import compare_mixing_forms
+from certmix.training.train import train
 
 NORM, RADIUS = "linf", 0.2
 

@@ -14,9 +14,9 @@ import torch
 from sampling_overhead import conv_net
 
 import certmix
-from certmix.allocator import keep_freed_memory
 from certmix.datasets import ArrayDataset
 from certmix.models import make_architecture
+from certmix.sampling.allocator import keep_freed_memory
 
 FEW = 100
 WAYS = (

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 import certmix
-from certmix.batch_size import calibrate_batch_size
 from certmix.datasets import ArrayDataset
 from certmix.models import make_architecture
 from certmix.models.acceleration import accelerate
+from certmix.sampling.batch_size import calibrate_batch_size
 
 JOBS = {  # published jobs: inputs x draws
     "ResNet-110": (("10,000 images x 10,000 draws", 1e8), ("500 images x 100,000 draws", 5e7)),

@@ -18,7 +18,7 @@ import torch
 
 import certmix
 from certmix.models import make_architecture
-from certmix.training import save_model
+from certmix.training.train import save_model
 
 KILLS, INPUTS, DRAWS = 20, 600, 20_000
 

@@ -16,9 +16,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 import certmix
-from certmix.mixing_training import MixingTraining, train_mixing
-from certmix.models import describe_base, fingerprint, make_architecture
-from certmix.training import save_model
+from certmix.adaptive.mixture import describe_base
+from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.models import fingerprint, make_architecture
+from certmix.training.train import save_model
 
 
 def main() -> None:

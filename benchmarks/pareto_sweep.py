@@ -13,7 +13,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 
-from certmix.certification import bound_probabilities
+from certmix.certification.certify import bound_probabilities
 from certmix.pareto import Candidate, pareto_frontier
 
 INPUTS, CLASSES, SIGMAS, DRAWS = 10_000, 10, (0.25, 0.5, 0.75, 1.0), 10_000

@@ -14,7 +14,7 @@ import torch
 
 import certmix
 from certmix.models import make_architecture
-from certmix.training import save_model
+from certmix.training.train import save_model
 
 INPUTS, DRAWS = 300, 10_000
 

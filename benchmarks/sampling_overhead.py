@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 import certmix
-from certmix.allocator import keep_freed_memory
-from certmix.batch_size import calibrate_batch_size
+from certmix.certification.schedule import make_schedule
 from certmix.datasets import ArrayDataset
 from certmix.models import make_architecture
-from certmix.sequential import make_schedule
+from certmix.sampling.allocator import keep_freed_memory
+from certmix.sampling.batch_size import calibrate_batch_size
 
 ROUNDS, SELECTION, SIGMA, PEER_BATCH = 3, 100, 0.5, 1000
 CPU = torch.device("cpu")

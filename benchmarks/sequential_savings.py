@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 import certmix
-from certmix.certification import bound_probabilities, certify
+from certmix.certification.certify import bound_probabilities, certify
+from certmix.certification.schedule import make_schedule
 from certmix.certifiers import exact_radius
 from certmix.intervals import clopper_pearson_lower
-from certmix.sequential import make_schedule
 
 CASES = [
     *((0.25, 0.5, 10_000), (0.25, 0.5, 100_000), (0.5, 0.5, 10_000), (0.5, 0.5, 100_000)),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from certmix.certification import Certificates as Certificates
-    from certmix.certification import bound_probabilities as bound_probabilities
-    from certmix.certification import certify as certify
-    from certmix.certification_log import read_certification_log as read_certification_log
+    from certmix.adaptive.mixture import AdaptiveMixture as AdaptiveMixture
+    from certmix.certification.certify import Certificates as Certificates
+    from certmix.certification.certify import bound_probabilities as bound_probabilities
+    from certmix.certification.certify import certify as certify
     from certmix.certifiers import exact_radius as exact_radius
     from certmix.certifiers import lipschitz_radius as lipschitz_radius
     from certmix.certifiers import required_margin as required_margin
@@ -24,42 +24,42 @@ if TYPE_CHECKING:
     from certmix.datasets import Dataset as Dataset
     from certmix.datasets import load_dataset as load_dataset
     from certmix.errors import CertmixError as CertmixError
+    from certmix.formats.certification_log import read_certification_log as read_certification_log
     from certmix.intervals import ABSTAIN as ABSTAIN
     from certmix.intervals import ProbabilityBounds as ProbabilityBounds
     from certmix.lipschitz import estimate_local_lipschitz as estimate_local_lipschitz
-    from certmix.models import AdaptiveMixture as AdaptiveMixture
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
     from certmix.pareto import pareto_frontier as pareto_frontier
     from certmix.prediction import SmoothedMixture as SmoothedMixture
-    from certmix.sampling import sample as sample
-    from certmix.statistics_store import Statistics as Statistics
-    from certmix.statistics_store import read_statistics as read_statistics
+    from certmix.runs.store import Statistics as Statistics
+    from certmix.runs.store import read_statistics as read_statistics
+    from certmix.sampling.sample import sample as sample
 
 # Public name -> module. Imported on first use, so that `certmix --help` needs neither torch nor SciPy.
 _MODULES = {
     "ABSTAIN": "intervals",
-    "AdaptiveMixture": "models",
-    "Certificates": "certification",
+    "AdaptiveMixture": "adaptive.mixture",
+    "Certificates": "certification.certify",
     "CertmixError": "errors",
     "Dataset": "datasets",
     "MixedClassifier": "models",
     "ProbabilityBounds": "intervals",
     "SmoothedMixture": "prediction",
-    "Statistics": "statistics_store",
-    "bound_probabilities": "certification",
+    "Statistics": "runs.store",
+    "bound_probabilities": "certification.certify",
     "certified_accuracy": "curves",
-    "certify": "certification",
+    "certify": "certification.certify",
     "estimate_local_lipschitz": "lipschitz",
     "exact_radius": "certifiers",
     "lipschitz_radius": "certifiers",
     "load_dataset": "datasets",
     "load_model": "models",
     "pareto_frontier": "pareto",
-    "read_certification_log": "certification_log",
-    "read_statistics": "statistics_store",
+    "read_certification_log": "formats.certification_log",
+    "read_statistics": "runs.store",
     "required_margin": "certifiers",
-    "sample": "sampling",
+    "sample": "sampling.sample",
     "smoothing_lipschitz_constant": "certifiers",
     "theorem_a1_radius": "certifiers",
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification import Certificates, certified_at
+from certmix.certification.certify import Certificates, certified_at
 from certmix.errors import InvalidArgument
 
 

@@ -10,7 +10,7 @@ from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DiffusionDenoiser
-from certmix.statistics_store import Statistics
+from certmix.runs.store import Statistics
 
 _BATCH = 50
 

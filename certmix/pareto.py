@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification import Certificates, bound_statistics, certified_at, certify, chosen_votes
+from certmix.certification.certify import Certificates, bound_statistics, certified_at, certify, chosen_votes
 from certmix.clean_accuracy import CleanAccuracy, clean_accuracy
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 
 if TYPE_CHECKING:
-    from certmix.statistics_store import Statistics
+    from certmix.runs.store import Statistics
 
 Floats = NDArray[np.float64]
 

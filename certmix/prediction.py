@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification import maximum_radius
+from certmix.certification.certify import maximum_radius
+from certmix.certification.schedule import FUTILITY, look_schedule, look_spending
 from certmix.certifiers import exact_radius
 from certmix.certifiers.arguments import check_mixing_weight
 from certmix.datasets import ArrayDataset
-from certmix.drawing import DrawLoop
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
 from certmix.noise import describe_noise, make_noise
-from certmix.sequential import FUTILITY, look_schedule, look_spending
+from certmix.sampling.loop import DrawLoop
 
 
 @dataclass(frozen=True)

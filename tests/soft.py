@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from certmix.soft_votes import BINS, UNITS, Histograms, SoftVotes
+from certmix.intervals.histograms import BINS, UNITS, Histograms, SoftVotes
 
 
 def histogram(quantised):

@@ -8,7 +8,7 @@ import certmix
 from certmix.datasets import ArrayDataset, load_dataset
 from certmix.models import make_architecture
 from certmix.noise import describe_noise, make_noise
-from certmix.sampling import _draw_loop
+from certmix.sampling.sample import _draw_loop
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")

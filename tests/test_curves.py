@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from certmix.certification import Certificates
+from certmix.certification.certify import Certificates
 from certmix.curves import accuracy_interval, certified_accuracy, exact_steps
 from certmix.errors import InvalidArgument
 

@@ -65,5 +65,5 @@ def test_imports_point_one_way(path):
 
 def test_only_the_statistics_type_is_taken_from_the_store():
     text = (PACKAGE / "certification.py").read_text()
-    assert text.count("certmix.statistics_store") == 1
-    assert "if TYPE_CHECKING:\n    from certmix.statistics_store import Statistics" in text
+    assert text.count("certmix.runs.store") == 1
+    assert "if TYPE_CHECKING:\n    from certmix.runs.store import Statistics" in text

@@ -8,13 +8,13 @@ from torch import nn
 
 import certmix
 from certmix.attacks import pgd
-from certmix.attacks.rows import stack
+from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument
 from certmix.lipschitz import estimate_local_lipschitz, local_lipschitz_radius
 from certmix.lipschitz_bounds import bound_local_lipschitz, dense_layers
 from certmix.models import make_architecture
 from certmix.models.architectures import Normalized
-from certmix.training import train
+from certmix.training.train import train
 
 DUAL = {"l1": float("inf"), "l2": 2, "linf": 1}
 

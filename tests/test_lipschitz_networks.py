@@ -8,8 +8,8 @@ from torch import nn
 import certmix
 from certmix.attacks import attack_model
 from certmix.attacks.losses import margin
-from certmix.attacks.rows import stack
 from certmix.certifiers import softmax_lipschitz_constant
+from certmix.datasets.batches import stack
 from certmix.lipschitz import estimate_local_lipschitz, local_lipschitz_radius
 from certmix.models import MixedClassifier
 

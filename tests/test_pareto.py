@@ -5,10 +5,10 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 import certmix
-from certmix.certification import bound_probabilities
-from certmix.certification_log import read_predictions
+from certmix.certification.certify import bound_probabilities
 from certmix.clean_accuracy import clean_accuracy
 from certmix.errors import InvalidArgument
+from certmix.formats.certification_log import read_predictions
 from certmix.pareto import Candidate, candidate_from_log, paired_p_values, pareto_frontier
 
 

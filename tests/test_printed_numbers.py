@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import certmix
-from certmix.certification import Certificates, maximum_radius
-from certmix.certification_log import write_certification_log
+from certmix.certification.certify import Certificates, maximum_radius
 from certmix.cli.report import accuracy_table, curve_rows, write_certificates
-from certmix.shards import InputRecord
-from certmix.statistics_store import from_records
+from certmix.formats.certification_log import write_certification_log
+from certmix.runs.records import InputRecord
+from certmix.runs.store import from_records
 
 radii = st.lists(st.one_of(st.just(0.0), st.floats(0, 6), st.floats(1e-9, 1e-5)), min_size=1, max_size=8)
 

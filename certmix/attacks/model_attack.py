@@ -92,7 +92,7 @@ def is_fooled(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: i
 def adversarial_examples(
     *, norm: str, attack_radius: float, steps: int = 7
 ) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
-    """What `certmix.training.train` takes as `perturb` for adversarial training. Source: Madry et al. 2018, Section 5.
+    """What `certmix.training.train.train` takes as `perturb` for adversarial training. Source: Madry et al. 2018, Section 5.
 
     Args:
         norm, attack_radius, steps: see `pgd`.

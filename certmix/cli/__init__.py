@@ -20,7 +20,7 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command line; a deliberate error becomes one line on stderr and exit code 2."""
     import certmix.cli.commands  # noqa: F401  (registers every command on `app`)
-    from certmix.allocator import keep_freed_memory
+    from certmix.sampling.allocator import keep_freed_memory
 
     keep_freed_memory()
 

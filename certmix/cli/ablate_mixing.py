@@ -50,10 +50,10 @@ def ablate_mixing_command(
     import torch
 
     import certmix
-    from certmix.attacks.adaptive import AttackBudget
+    from certmix.adaptive.attacks import AttackBudget
+    from certmix.adaptive.evaluation import calibrate_mixture, fixed_mixture, right_under_attack
+    from certmix.adaptive.training import MixingTraining, train_mixing
     from certmix.datasets.holdout import hold_out
-    from certmix.mixing_evaluation import calibrate_mixture, fixed_mixture, right_under_attack
-    from certmix.mixing_training import MixingTraining, train_mixing
 
     low, high = numbers(weight_range or "0,1", "--weight-range", 2)
     rest, held = hold_out(certmix.load_dataset(dataset, split="train", trust_model=trust_model), holdout or 0.25)

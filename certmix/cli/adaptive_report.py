@@ -7,7 +7,7 @@ from typing import Any
 
 def check_mixture(path: str, *, robust: str, accurate: str | None) -> None:
     """Refuse, before anything is sampled, a mixture that cannot be certified or that is of other models."""
-    from certmix.adaptive_certification import check_floor
+    from certmix.adaptive.certification import check_floor
     from certmix.cli.mixing_models import load_mixture
     from certmix.errors import InvalidArgument
 
@@ -22,11 +22,11 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
     Raises: InvalidArgument: the mixture's base models are not those of the run.
     """
     import certmix
-    from certmix.adaptive_certification import write_adaptive_weights
+    from certmix.adaptive.certification import write_adaptive_weights
+    from certmix.adaptive.evaluation import adaptive_weights
     from certmix.cli.mixing_models import load_mixture
     from certmix.errors import InvalidArgument
-    from certmix.mixing_evaluation import adaptive_weights
-    from certmix.statistics_store import read_manifest
+    from certmix.runs.store import read_manifest
 
     choice = dict(dataset)
     data = certmix.load_dataset(choice.pop("spec"), **choice)
@@ -43,7 +43,7 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
 
 def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """For each run with stored a(x): the floor, the range, and clean accuracy at a(x)."""
-    from certmix.adaptive_certification import certify_adaptive, read_adaptive_weights
+    from certmix.adaptive.certification import certify_adaptive, read_adaptive_weights
     from certmix.cli.report import read_runs
     from certmix.tables import percent_text
 

@@ -85,9 +85,9 @@ def attack_command(
     """
     import certmix
     from certmix.attacks import attack_mixture
-    from certmix.attacks.rows import stack
     from certmix.attacks.smoothed import SmoothedClassifier
     from certmix.cli.progress import progress_bar
+    from certmix.datasets.batches import stack
 
     weights = sorted(mixing_weight or WEIGHTS)
     certmix.required_margin(weights)
@@ -154,8 +154,8 @@ def sweep_table(sweep: "MixtureSweep", table_format: str) -> str:
 
 def plot_sweep(sweep: "MixtureSweep", stem: Path) -> list[str]:
     """The figure of a sweep; returns its paths."""
-    from certmix.attack_plots import Curve, plot_curves
     from certmix.attacks.mixture import ATTACKS
+    from certmix.plots.attacks import Curve, plot_curves
 
     curves = [Curve(ATTACKS[name], sweep.mixing_weight, sweep.accuracy(name)) for name in sweep.right]
     title = f"{sweep.norm} budget {sweep.attack_radius:g}, {sweep.num_inputs} inputs"

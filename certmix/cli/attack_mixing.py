@@ -23,10 +23,10 @@ from certmix.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from certmix.attacks.adaptive import AttackBudget
+    from certmix.adaptive.attacks import AttackBudget
+    from certmix.adaptive.evaluation import Right
+    from certmix.adaptive.mixture import AdaptiveMixture
     from certmix.datasets import Dataset
-    from certmix.mixing_evaluation import Right
-    from certmix.models import AdaptiveMixture
 
 
 @app.command("attack-mixing")
@@ -70,11 +70,11 @@ def attack_mixing_command(
         --targets 0.92,0.94,0.96,0.98 --out figures/trade-off
     """
     import certmix
-    from certmix.attacks.adaptive import AttackBudget, check_setting
+    from certmix.adaptive.attacks import AttackBudget, check_setting
+    from certmix.adaptive.evaluation import accuracies, fixed_mixture, right_under_attack
     from certmix.cli.mixing_models import load_mixture
     from certmix.datasets.holdout import hold_out
-    from certmix.mixing_evaluation import accuracies, fixed_mixture, right_under_attack
-    from certmix.training import accuracy
+    from certmix.training.train import accuracy
 
     for setting in settings:
         check_setting(setting)
@@ -145,8 +145,8 @@ def _trade_off(
     seed: int,
     out: Path | None,
 ) -> dict[str, Any]:
-    from certmix.mixing_evaluation import Oracle, accuracies, right_under_attack, trade_off
-    from certmix.mixing_plots import plot_trade_off
+    from certmix.adaptive.evaluation import Oracle, accuracies, right_under_attack, trade_off
+    from certmix.plots.adaptive import plot_trade_off
 
     first = next(iter(loaded.values()))
     bases = {"g": first.accurate, "h": first.robust}

@@ -67,11 +67,11 @@ def bracket_command(
     import numpy as np
 
     import certmix
-    from certmix.attack_plots import plot_curves
     from certmix.attacks.bracket import attack_smoothed_mixture
     from certmix.cli.progress import progress_bar
     from certmix.cli.report import check_radii
     from certmix.cli.run_models import load_run
+    from certmix.plots.attacks import plot_curves
 
     at = check_radii(radii) or [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
     weights = mixing_weight or [1.0]
@@ -115,10 +115,10 @@ def _panel(
     made: list[Any], position: int, labels: Any, kept: slice, at: Any, row: dict[str, Any], attacked: Any
 ) -> list[Any]:
     """Curves of one weight, and its certified accuracies into the row."""
-    from certmix.attack_plots import Curve
-    from certmix.certification import certified_at
+    from certmix.certification.certify import certified_at
     from certmix.certifiers import CERTIFIERS
     from certmix.curves import exact_steps
+    from certmix.plots.attacks import Curve
 
     curves = [Curve("attacked (from above)", at, attacked, steps="post")]
     for certificates in made:

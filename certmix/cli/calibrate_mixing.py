@@ -49,12 +49,12 @@ def calibrate_mixing_command(
     import safetensors
 
     import certmix
-    from certmix.attacks.adaptive import AttackBudget
+    from certmix.adaptive.attacks import AttackBudget
+    from certmix.adaptive.mixture import describe_base
     from certmix.cli.mixing_models import load_mixture
     from certmix.cli.train_mixing import calibrate
     from certmix.datasets.holdout import hold_out
-    from certmix.models import describe_base
-    from certmix.training import save_model
+    from certmix.training.train import save_model
 
     model = load_mixture(str(mixture))
     data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)

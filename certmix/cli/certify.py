@@ -30,7 +30,7 @@ from certmix.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from certmix.sequential import Schedule
+    from certmix.certification.schedule import Schedule
 
 
 @app.command("certify")
@@ -138,12 +138,12 @@ def certify_command(
       certmix certify --robust h.safetensors --accurate g.safetensors --mixture mixture.safetensors --dataset digits \\
         --sigma 0.5 --out runs/half
     """
-    from certmix.certification import DEFAULT_FAILURE_PROBABILITY, maximum_radius
+    from certmix.certification.certify import DEFAULT_FAILURE_PROBABILITY, maximum_radius
     from certmix.certifiers import check_certifier, required_margin
     from certmix.cli.adaptive_report import check_mixture, record_mixture, summarise_adaptive
     from certmix.cli.report import check_radii, report_runs
-    from certmix.distributed import join_team, local_device, parse_shard
     from certmix.errors import InvalidArgument
+    from certmix.sampling.ranks import join_team, local_device, parse_shard
 
     weights = mixing_weight or [1.0]
     certifiers = certifier or ["exact"]
@@ -247,8 +247,8 @@ def certify_command(
 def _schedule(
     weights: list[float], draws: int, sigma: float, err: float, radius: float | None, tolerance: float | None
 ) -> "Schedule":
+    from certmix.certification.schedule import make_schedule
     from certmix.errors import InvalidArgument
-    from certmix.sequential import make_schedule
 
     if len(weights) != 1:
         raise InvalidArgument(

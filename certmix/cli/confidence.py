@@ -56,8 +56,8 @@ def confidence_command(
       certmix confidence --accurate g.safetensors --robust h.safetensors --dataset digits --attack-radius 0.1
     """
     import certmix
-    from certmix.attacks.confidence import confidence_gaps
-    from certmix.attacks.rows import stack
+    from certmix.datasets.batches import stack
+    from certmix.paper.confidence import confidence_gaps
 
     data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}

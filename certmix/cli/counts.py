@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from certmix.certification import certify
-from certmix.certification_log import write_certification_log
+from certmix.certification.certify import certify
 from certmix.cli.report import DEFAULT_RADII, accuracy_table, curve_rows
-from certmix.count_table import bound_counts, read_count_table
 from certmix.curves import certified_accuracy
 from certmix.errors import InvalidArgument
+from certmix.formats.certification_log import write_certification_log
+from certmix.formats.count_table import bound_counts, read_count_table
 from certmix.specs import parse_spec, refuse_unknown
 
 

@@ -63,7 +63,7 @@ def demo_command(
 
 def _train(out: Path, name: str, say: Callable[[str], None], **how: Any) -> Path:
     import certmix
-    from certmix.training import accuracy, save_model, train
+    from certmix.training.train import accuracy, save_model, train
 
     path = out / "models" / f"{name}.safetensors"
     if not path.exists():
@@ -117,7 +117,7 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     import certmix
     from certmix.cli.pareto import remarks, sweep_table, sweep_values, write_sweep
     from certmix.cli.report import accuracy_table, curve_rows, write_certificates
-    from certmix.plots import certified_lines, plot_certified_accuracy
+    from certmix.plots.certified import certified_lines, plot_certified_accuracy
 
     rows, panels, files = [], [], []
     for run in runs:

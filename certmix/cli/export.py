@@ -28,8 +28,8 @@ def export_command(
     Cohen-format logs need no export: certify writes them into the run folder as certificates*.tsv.
     """
     import certmix
-    from certmix.count_table import write_count_table
     from certmix.errors import InvalidArgument
+    from certmix.formats.count_table import write_count_table
 
     statistics = certmix.read_statistics(run)
     if statistics.estimation_invalid.any() or statistics.selection_invalid.any():

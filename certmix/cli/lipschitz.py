@@ -64,8 +64,8 @@ def lipschitz_command(
       certmix lipschitz --robust py:net.py:build --trust-model --dataset digits --attack-radius 0.5 --lipschitz 0.36
     """
     import certmix
-    from certmix.attacks.rows import stack
     from certmix.cli.report import check_numbers
+    from certmix.datasets.batches import stack
     from certmix.errors import InvalidArgument
     from certmix.lipschitz import estimate_local_lipschitz, local_lipschitz_radius
     from certmix.lipschitz_bounds import bound_local_lipschitz

@@ -29,7 +29,7 @@ from certmix.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from certmix.attacks.forms import FormCurve
+    from certmix.paper.form_attacks import FormCurve
 
 
 @app.command("mixing-forms")
@@ -58,10 +58,10 @@ def mixing_forms_command(
         --norm linf --attack-radius 0.15 --out figures/forms
     """
     import certmix
-    from certmix.attack_plots import Curve, plot_curves
-    from certmix.attacks.forms import compare_mixing_forms
-    from certmix.attacks.rows import stack
     from certmix.cli.progress import progress_bar
+    from certmix.datasets.batches import stack
+    from certmix.paper.form_attacks import compare_mixing_forms
+    from certmix.plots.attacks import Curve, plot_curves
 
     data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from certmix.models import AdaptiveMixture
+    from certmix.adaptive.mixture import AdaptiveMixture
 
 
 def save_mixture(
     mixture: "AdaptiveMixture", out: Path, *, accurate: str, robust: str, training: dict[str, Any], force: bool
 ) -> None:
     """Write a mixture with descriptions of its base models, from their specs."""
-    from certmix.models import describe_base
-    from certmix.training import save_model
+    from certmix.adaptive.mixture import describe_base
+    from certmix.training.train import save_model
 
     bases = {"accurate": describe_base(accurate), "robust": describe_base(robust)}
     save_model(
@@ -33,8 +33,8 @@ def load_mixture(
     Raises: InvalidArgument: a file of something else, or a base model that is missing.
     """
     import certmix
+    from certmix.adaptive.mixture import AdaptiveMixture, describe_base
     from certmix.errors import InvalidArgument
-    from certmix.models import AdaptiveMixture, describe_base
 
     own = describe_base(path)
     if own is not None and own["architecture"] != "adaptive-mixture":
@@ -53,7 +53,7 @@ def seen_held_out(spec: str, fingerprint: str) -> bool:
     """Whether a model that certmix trained was trained on other inputs than the rest of the hold-out, by its file."""
     import json
 
-    from certmix.models import describe_base
+    from certmix.adaptive.mixture import describe_base
 
     if describe_base(spec) is None:
         return False

@@ -118,7 +118,7 @@ def _from_runs(
     votes: str | None,
     adaptive: bool,
 ) -> "list[Candidate]":
-    from certmix.adaptive_certification import adaptive_candidate, read_adaptive_weights
+    from certmix.adaptive.certification import adaptive_candidate, read_adaptive_weights
     from certmix.cli.report import read_runs
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
@@ -140,8 +140,8 @@ def _from_runs(
 def _from_logs(logs: list[str], accurate_log: Path | None, runs: list[Path] | None) -> "list[Candidate]":
     import numpy as np
 
-    from certmix.certification_log import read_certification_log, read_predictions
     from certmix.errors import InvalidArgument
+    from certmix.formats.certification_log import read_certification_log, read_predictions
     from certmix.pareto import candidate_from_log
 
     if accurate_log is None or runs:
@@ -241,7 +241,7 @@ def write_sweep(results: "list[ParetoResult]", stem: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     from certmix.certifiers import LABELS
-    from certmix.plots import plot_frontiers
+    from certmix.plots.certified import plot_frontiers
 
     files = plot_frontiers([(LABELS[r.certifier], r) for r in results], stem)
     rows = []

@@ -38,9 +38,9 @@ def plot_command(
     One curve per certifier (line style) and mixing weight (colour), a panel per run:
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
     """
-    from certmix.certification import certify
+    from certmix.certification.certify import certify
     from certmix.cli.report import read_runs
-    from certmix.plots import certified_lines, plot_certified_accuracy
+    from certmix.plots.certified import certified_lines, plot_certified_accuracy
 
     panels = []
     for _, statistics in read_runs(runs):

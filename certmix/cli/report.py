@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from certmix.certification import Certificates, certify
-from certmix.certification_log import write_certification_log
+from certmix.certification.certify import Certificates, certify
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
 from certmix.errors import InvalidArgument
-from certmix.statistics_store import Statistics, read_manifest, read_statistics
+from certmix.formats.certification_log import write_certification_log
+from certmix.runs.store import Statistics, read_manifest, read_statistics
 from certmix.tables import percent_text, render_table
 
 DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
 
     from certmix.datasets import Dataset
-    from certmix.statistics_store import Statistics
+    from certmix.runs.store import Statistics
 
 
 _OPTIONS = {"model": "--robust", "accurate": "--accurate"}  # entries of a manifest, and how to say where they are now
@@ -41,8 +41,8 @@ def load_run(
     import numpy as np
 
     import certmix
-    from certmix.attacks.rows import stack
     from certmix.datasets import Subset
+    from certmix.datasets.batches import stack
     from certmix.errors import InvalidArgument
     from certmix.models import fingerprint
 

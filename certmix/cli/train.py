@@ -53,7 +53,7 @@ def train_command(
     from certmix.cli.progress import progress_bar
     from certmix.datasets.holdout import hold_out
     from certmix.errors import InvalidArgument
-    from certmix.training import accuracy, save_model, train
+    from certmix.training.train import accuracy, save_model, train
 
     if out.exists() and not force:
         raise InvalidArgument(f"{out} must not exist, but does; choose another --out or add --force.")

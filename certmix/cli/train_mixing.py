@@ -25,7 +25,7 @@ from certmix.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from certmix.mixing_training import EpochReport
+    from certmix.adaptive.training import EpochReport
 
 
 @app.command("train-mixing")
@@ -83,10 +83,10 @@ def train_mixing_command(
     import torch
 
     import certmix
+    from certmix.adaptive.training import MixingTraining, train_mixing
     from certmix.cli.mixing_models import save_mixture, seen_held_out
     from certmix.datasets.holdout import hold_out
     from certmix.errors import InvalidArgument
-    from certmix.mixing_training import MixingTraining, train_mixing
 
     if out.exists() and not force:
         raise InvalidArgument(f"{out} must not exist, but does; choose another --out or add --force.")
@@ -160,8 +160,8 @@ def calibrate(
     sigma: float | None = None,
 ) -> dict[str, Any]:
     """Calibrate a mixture on held-out inputs; returns what was chosen. Midway between g and h without a target."""
-    from certmix.mixing_evaluation import calibrate_mixture
-    from certmix.training import accuracy
+    from certmix.adaptive.evaluation import calibrate_mixture
+    from certmix.training.train import accuracy
 
     if target is None:
         device = mixture.calibration.device
@@ -183,7 +183,7 @@ def calibrate(
 
 
 def _budget(norm: str, attack_radius: float) -> Any:
-    from certmix.attacks.adaptive import AttackBudget
+    from certmix.adaptive.attacks import AttackBudget
 
     return AttackBudget(norm, attack_radius)
 

@@ -58,7 +58,7 @@ def verify_command(
     import certmix
     from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
-    from certmix.replay import Verification, check_certificates, redraw
+    from certmix.verification.replay import Verification, check_certificates, redraw
 
     statistics = certmix.read_statistics(run)
     draws = statistics.manifest["draws"]
@@ -114,7 +114,7 @@ def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | 
     import pyarrow.parquet as pq
 
     from certmix.errors import RunError
-    from certmix.replay import certificates_of
+    from certmix.verification.replay import certificates_of
 
     path = run / "certificates.parquet"
     if not path.exists():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.soft_votes import UNITS, Histograms
+from certmix.intervals.histograms import UNITS, Histograms
 
 _CHUNK = 256  # histograms at a time
 _FACTORS = 2.0 ** np.linspace(-1.5, 1.5, 9)

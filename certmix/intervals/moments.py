@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.soft_votes import UNITS, Histograms
+from certmix.intervals.histograms import UNITS, Histograms
 
 
 def hoeffding_lower(values: Histograms, failure_probability: ArrayLike) -> NDArray[np.float64]:

@@ -1,12 +1,12 @@
 """Small networks by name: what `certmix train` trains and what safetensors files of certmix name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from certmix.errors import InvalidArgument
-from certmix.models.adaptive import adaptive_mixture
 from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
 from certmix.models.resnet import ResNet18
 
@@ -28,6 +28,13 @@ def digits_cnn(num_classes: int = 10) -> nn.Module:
 def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Module:
     """One hidden layer on flattened inputs."""
     return nn.Sequential(nn.Flatten(), nn.Linear(input_size, width), nn.ReLU(), nn.Linear(width, num_classes))
+
+
+def adaptive_mixture(**settings: Any) -> nn.Module:
+    """See `certmix.adaptive.mixture.adaptive_mixture`."""
+    from certmix.adaptive.mixture import adaptive_mixture as build
+
+    return build(**settings)
 
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {

@@ -4,8 +4,8 @@ import pytest
 
 import certmix
 from certmix.attacks import adversarial_examples
-from certmix.attacks.rows import stack
-from certmix.training import train
+from certmix.datasets.batches import stack
+from certmix.training.train import train
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import certmix
 from certmix.attacks import cross_entropy, get_norm, pgd
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
 from certmix.errors import InvalidArgument
-from certmix.training import train
+from certmix.training.train import train
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])

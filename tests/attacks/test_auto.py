@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from certmix.attacks import attack_mixture, attack_model, auto_attack, get_norm
-from certmix.attacks.confidence import confidence_gaps
 from certmix.errors import InvalidArgument
+from certmix.paper.confidence import confidence_gaps
 
 
 def test_absent_package_is_one_line(monkeypatch, accurate, digits):

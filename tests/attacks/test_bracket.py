@@ -7,7 +7,7 @@ from torch import nn
 
 import certmix
 from certmix.attacks.bracket import attack_smoothed_mixture
-from certmix.attacks.rows import stack
+from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument
 
 RADII = [0.0, 0.25, 0.5, 1.0, 2.0]

@@ -7,7 +7,7 @@ from torch import nn
 
 import certmix
 from certmix.attacks.certificates import CertificateBroken, attack_certificates
-from certmix.attacks.rows import stack
+from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument
 
 WEIGHTS = [0.7, 1.0]

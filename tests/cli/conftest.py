@@ -8,7 +8,7 @@ import torch
 
 import certmix.cli
 from certmix.models import make_architecture
-from certmix.training import save_model
+from certmix.training.train import save_model
 
 
 @dataclass

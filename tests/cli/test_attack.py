@@ -6,7 +6,7 @@ import pytest
 
 import certmix
 from certmix.models import make_architecture
-from certmix.training import save_model, train
+from certmix.training.train import save_model, train
 
 
 @pytest.fixture(scope="module")

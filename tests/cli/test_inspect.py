@@ -7,7 +7,7 @@ import torch
 
 import certmix
 from certmix.models import make_architecture
-from certmix.training import save_model, train
+from certmix.training.train import save_model, train
 from tests.datasets.files import write_folder
 from tests.models.files import write_cohen
 

@@ -9,7 +9,7 @@ import torch
 import certmix
 from certmix.datasets.holdout import hold_out
 from certmix.errors import InvalidArgument
-from certmix.training import accuracy, save_model, train
+from certmix.training.train import accuracy, save_model, train
 
 
 @pytest.fixture(scope="module")

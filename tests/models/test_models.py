@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from certmix.errors import InvalidArgument
 from certmix.models import MixedClassifier, fingerprint, load_model, make_architecture
-from certmix.training import save_model
+from certmix.training.train import save_model
 
 
 class Fixed(torch.nn.Module):

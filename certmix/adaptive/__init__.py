@@ -1,0 +1,1 @@
+"""Section 4: a mixing weight per input, from the network to its certificates."""

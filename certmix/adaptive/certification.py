@@ -1,0 +1,222 @@
+"""Certificates of an adaptive mixture: radii at the floor a_min of its weights, clean accuracy at a(x) itself.
+
+Lemma 3.2 holds for every weight at or above 1/2 and all radii increase in the weight, so that whatever a(x) is in
+[a_min, a_max], inside the ball too, the certificate at a_min holds. Source: arXiv:2301.12554, Section 4.1, last sentence.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from certmix.certification.certify import Certificates, certify
+from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
+from certmix.errors import InvalidArgument, RunError
+from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+Floats = NDArray[np.float64]
+FILE = "adaptive.parquet"
+
+
+@dataclass(frozen=True)
+class AdaptiveWeights:
+    """What an adaptive mixture says about clean inputs: derived from its file and the data, kept beside the draws.
+
+    Attributes:
+        indices: stable positions of the inputs, shape (inputs,), int64.
+        share: sigmoid behind a(x), shape (inputs,), in [0, 1]: a(x) = floor + (ceiling - floor) share.
+        accurate_probabilities: g's probabilities with its logit scale, shape (inputs, classes).
+        floor, ceiling: a_min and a_max.
+        mixture: spec and sha256 of the mixture, and sha256 of its two base models.
+    """
+
+    indices: NDArray[np.int64]
+    share: Floats
+    accurate_probabilities: Floats
+    floor: float
+    ceiling: float
+    mixture: dict[str, str]
+
+    def mixing_weight(self, floor: float | None = None) -> Floats:
+        """a(x), shape (inputs,), with this floor or another one."""
+        low = self.floor if floor is None else floor
+        return low + (self.ceiling - low) * self.share
+
+
+@dataclass(frozen=True)
+class AdaptiveCertificates:
+    """Certificates at the floor, and the clean predictions of the mixture at a(x).
+
+    Attributes:
+        certificates: at the floor, one weight.
+        mixing_weight: a(x), shape (inputs,).
+        clean_right: whether the mixture of g and h's vote shares at a(x) is right, shape (inputs,), bool; ties are wrong.
+    """
+
+    certificates: Certificates
+    mixing_weight: Floats
+    clean_right: NDArray[np.bool_]
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of the inputs that are right at a(x)."""
+        return float(self.clean_right.mean())
+
+
+def certify_adaptive(
+    statistics: "Statistics",
+    weights: AdaptiveWeights,
+    *,
+    certifier: str = "exact",
+    failure_probability: float | None = None,
+    rule: str = "pair",
+    real_valued: bool = False,
+) -> AdaptiveCertificates:
+    """Certify the mixture of g and the smoothed h at a(x) by any certifier at a_min; arguments as `certify`.
+
+    Guarantee: as `Certificates`, for every deterministic a(x) that stays in [a_min, a_max], attacked or not.
+    Raises: InvalidArgument: a_min below 1/2, which certifies nothing; or weights of other inputs than the draws.
+    """
+    check_floor(weights.floor)
+    aligned = _aligned(weights, statistics)
+    certificates = certify(
+        statistics,
+        mixing_weight=[weights.floor],
+        certifier=certifier,
+        failure_probability=failure_probability,
+        rule=rule,
+        real_valued=real_valued,
+    )
+    weight = aligned.mixing_weight()
+    robust = robust_shares(statistics, certificates.votes)
+    low, high = right_weights(aligned.accurate_probabilities, robust, statistics.labels)
+    return AdaptiveCertificates(certificates, weight, (low < weight) & (weight < high))
+
+
+def check_floor(floor: float) -> None:
+    """Raise InvalidArgument unless a_min >= 1/2."""
+    if floor < 0.5:
+        raise InvalidArgument(
+            f"a_min of an adaptive mixture must be >= 0.5 to certify anything, got {floor:g}; give it another range with "
+            "certmix calibrate-mixing --weight-range 0.5,1."
+        )
+
+
+def adaptive_candidate(
+    statistics: "Statistics",
+    weights: AdaptiveWeights,
+    *,
+    failure_probability: float | None = None,
+    rule: str = "pair",
+    votes: str | None = None,
+) -> Candidate:
+    """A candidate of `pareto_frontier` whose weight is the floor: a(x) moves with it below the same ceiling.
+
+    a(x) = floor (1 - share) + ceiling share is linear in the floor, so that clean accuracy is an exact step function of
+    it too, and the largest floor at a target is found without a search.
+    """
+    aligned = _aligned(weights, statistics)
+    fixed = candidate_from_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
+    return AdaptiveCandidate(
+        bounds=fixed.bounds,
+        accurate=aligned.accurate_probabilities,
+        robust=fixed.robust,
+        kind="adaptive",
+        soft_statistics=fixed.soft_statistics,
+        share=aligned.share,
+        ceiling=weights.ceiling,
+    )
+
+
+@dataclass(frozen=True)
+class AdaptiveCandidate(Candidate):
+    """See `adaptive_candidate`.
+
+    Attributes:
+        share: sigmoid behind a(x), shape (inputs,).
+        ceiling: a_max.
+    """
+
+    share: Floats = None  # type: ignore[assignment]
+    ceiling: float = 1.0
+
+    def clean(self, rows: NDArray[np.int64]) -> CleanAccuracy:
+        """Clean accuracy over some of the inputs as a function of the floor, up to the ceiling."""
+        low, high = right_weights(self.accurate[rows], self.robust[rows], self.labels[rows])
+        share = self.share[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            begin, end = (low - self.ceiling * share) / (1 - share), (high - self.ceiling * share) / (1 - share)
+        fixed = share >= 1.0  # a(x) is the ceiling, whatever the floor
+        inside = (low < self.ceiling) & (self.ceiling < high)
+        begin = np.where(fixed, np.where(inside, -1.0, 1.0), begin)
+        end = np.where(fixed, np.where(inside, 2.0, 0.0), np.where(low < high, end, begin))
+        if self.ceiling < 1.0:  # no floor lies above the ceiling
+            end = np.minimum(end, self.ceiling)
+        return step_function(begin, end)
+
+
+def write_adaptive_weights(folder: str | Path, weights: AdaptiveWeights) -> Path:
+    """Write `adaptive.parquet` into a run folder; returns its path. Derived: it can be deleted."""
+    table = pa.table(
+        {
+            "index": weights.indices,
+            "share": weights.share,
+            "mixing_weight": weights.mixing_weight(),
+            "accurate_probabilities": pa.array(list(weights.accurate_probabilities)),
+        }
+    )
+    about = {"floor": weights.floor, "ceiling": weights.ceiling, "mixture": weights.mixture}
+    path = Path(folder) / FILE
+    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), path, compression="zstd")
+    return path
+
+
+def read_adaptive_weights(*folders: str | Path) -> AdaptiveWeights | None:
+    """What `write_adaptive_weights` stored in parts of one run; None where a folder has none.
+
+    Raises: RunError: a damaged file, or parts that are of different mixtures.
+    """
+    parts = []
+    for path in (Path(folder) / FILE for folder in folders):
+        if not path.is_file():
+            return None
+        try:
+            table = pq.read_table(path)
+            about = json.loads(table.schema.metadata[b"certmix"])
+            columns = {name: np.array(table[name].to_pylist()) for name in ("index", "share", "accurate_probabilities")}
+            parts.append((about, columns))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path} is damaged ({str(error)[:80]!r}); certify with --mixture again.") from None
+        if about != parts[0][0]:
+            raise RunError(f"{path} is of another adaptive mixture than {folders[0]}; certify with --mixture again.")
+    joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in parts[0][1]}
+    return AdaptiveWeights(joined["index"], joined["share"], joined["accurate_probabilities"], **parts[0][0])
+
+
+def _aligned(weights: AdaptiveWeights, statistics: "Statistics") -> AdaptiveWeights:
+    """The weights of the inputs that were drawn, in their order."""
+    order = np.argsort(weights.indices)
+    place = np.searchsorted(weights.indices, statistics.indices, sorter=order)
+    rows = order[np.minimum(place, len(order) - 1)]
+    missing = weights.indices[rows] != statistics.indices
+    if missing.any():
+        raise InvalidArgument(
+            f"the adaptive mixture's weights must cover every input of the run, got none for input "
+            f"{statistics.indices[missing][0]}; certify with --mixture again."
+        )
+    return AdaptiveWeights(
+        weights.indices[rows],
+        weights.share[rows],
+        weights.accurate_probabilities[rows],
+        weights.floor,
+        weights.ceiling,
+        weights.mixture,
+    )

@@ -1,0 +1,259 @@
+"""Training the mixing network on clean and attacked inputs. Source: arXiv:2301.12554, Sections 4.4, 5.2 and D.1."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from certmix.adaptive.checkpoint import TrainingState, read_checkpoint, write_checkpoint
+from certmix.adaptive.mixture import AdaptiveMixture
+from certmix.attacks import cross_entropy, get_norm, pgd
+from certmix.attacks.apgd import apgd, targeted_logit_ratio
+from certmix.datasets import Dataset
+from certmix.errors import InvalidArgument
+from certmix.models import fingerprint
+
+ATTACKS = ("A", "B", "C")
+
+
+@dataclass(frozen=True)
+class MixingTraining:
+    """Settings of a training run; the same settings and seed give the same weights on the same machine.
+
+    Attributes:
+        attack: "A" (gray-box PGD), "B" (white-box PGD) or "C" (white-box APGD, cross-entropy or targeted DLR in turn).
+        norm, attack_radius: of the attacked inputs, "l2" or "linf", > 0 and pixel units.
+        radius_spread: radii are drawn per input, uniformly within this share of the attack radius.
+        steps: attack steps are drawn per batch, uniformly from this range.
+        lowering: largest weight of the attacker's term that lowers a(x), drawn per input from [0, lowering]; not in A.
+        loss_weights: c_CE, c_BCE and c_prod of Eq. 8; the defaults are the paper's best.
+        epochs, batch_size, learning_rate, weight_decay: of AdamW, with a linear warm-up and a cosine decay.
+        averaging: weight of the past in the average over epochs that is returned, in [0, 1); the paper's is 0.8.
+        seed: of order and attacks. (The network's first weights are those it has.)
+    """
+
+    attack: str = "B"
+    norm: str = "linf"
+    attack_radius: float = 0.1
+    radius_spread: tuple[float, float] = (0.5, 1.25)
+    steps: tuple[int, int] = (5, 15)
+    lowering: float = 1.0
+    loss_weights: tuple[float, float, float] = (0.0, 1.5, 0.2)
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    averaging: float = 0.8
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise InvalidArgument where a setting is out of range."""
+        get_norm(self.norm)
+        if self.attack not in ATTACKS:
+            raise InvalidArgument(
+                f"attack must be one of {', '.join(ATTACKS)}, got {self.attack!r}; D is for evaluation."
+            )
+        for name in ("attack_radius", "learning_rate"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise InvalidArgument(f"{name} must be > 0 and finite, got {getattr(self, name)}.")
+        for name, least in (("epochs", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise InvalidArgument(f"{name} must be >= {least}, got {getattr(self, name)}.")
+        if len(self.loss_weights) != 3 or min(self.loss_weights) < 0 or not sum(self.loss_weights) > 0:
+            raise InvalidArgument(
+                "loss_weights must be c_CE, c_BCE and c_prod, >= 0 and not all 0, "
+                f"got {', '.join(f'{weight:g}' for weight in self.loss_weights)}; the paper's best is 0, 1.5, 0.2."
+            )
+        if not 0.0 <= self.averaging < 1.0:
+            raise InvalidArgument(f"averaging must be in [0, 1), got {self.averaging}; 0 keeps the last weights.")
+        if not 1 <= self.steps[0] <= self.steps[1] or not 0.0 < self.radius_spread[0] <= self.radius_spread[1]:
+            raise InvalidArgument(
+                f"steps and radius_spread must be rising ranges above 0, got {self.steps} and {self.radius_spread}."
+            )
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch showed, on its training batches: accuracies of the mixture and means of a(x), range (0, 1)."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    clean_accuracy: float
+    attacked_accuracy: float
+    clean_weight: float
+    attacked_weight: float
+
+
+def train_mixing(
+    mixture: AdaptiveMixture,
+    dataset: Dataset,
+    settings: MixingTraining,
+    *,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[EpochReport], None] | None = None,
+) -> AdaptiveMixture:
+    """Train the mixing network by Eq. 8 on clean inputs (target 0) and as many attacked ones (target 1), made as it goes.
+
+    Attacks are made against the network as it is, in eval mode, with the whole range (0, 1) of a(x); their radius and
+    number of steps vary, and a term of random weight lowers a(x). The base models are never changed. What is returned is
+    the exponential average over epochs, batch-norm statistics included.
+
+    Args:
+        mixture: trained in place; in eval mode afterwards, its weight range and calibration as before.
+        dataset: inputs in [0, 1] with labels; held in memory on the mixture's device.
+        settings: see `MixingTraining`.
+        checkpoint: file (.safetensors) that is written after every epoch and resumed from where it exists.
+        progress: called after every epoch.
+    Raises:
+        InvalidArgument: a setting out of range.
+        RunError: a checkpoint of other settings, data or base models.
+    """
+    settings.check()
+    device = mixture.calibration.device
+    inputs = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(device)
+    labels = torch.as_tensor(dataset.labels, device=device)
+    if len(labels) < 2:
+        raise InvalidArgument(f"training needs two inputs or more, got {len(labels)}.")
+    wanted = mixture.floor, mixture.ceiling
+    mixture.set_weight_range(0.0, 1.0)
+    mixture.requires_grad_(False)
+    mixture.network.requires_grad_(True)
+    try:
+        _train(mixture, inputs, labels, settings, _purpose(mixture, dataset, settings), checkpoint, progress)
+    finally:
+        mixture.eval().set_weight_range(*wanted)
+        mixture.requires_grad_(False)
+    return mixture
+
+
+def _train(
+    mixture: AdaptiveMixture,
+    inputs: Tensor,
+    labels: Tensor,
+    settings: MixingTraining,
+    purpose: dict[str, object],
+    checkpoint: str | Path | None,
+    progress: Callable[[EpochReport], None] | None,
+) -> None:
+    generator = torch.Generator(device=inputs.device).manual_seed(settings.seed)
+    optimizer = torch.optim.AdamW(
+        mixture.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    state = TrainingState(mixture.network, optimizer, generator, copy.deepcopy(mixture.network.state_dict()))
+    done = read_checkpoint(checkpoint, state, purpose) if checkpoint else 0
+    batches = max(len(labels) // settings.batch_size, 1)  # a last small batch would spoil batch-norm's statistics
+    for epoch in range(done, settings.epochs):
+        order = torch.randperm(len(labels), generator=generator, device=inputs.device)
+        sums = torch.zeros(5, device=inputs.device)
+        for batch in range(batches):
+            rows = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * _schedule((epoch + batch / batches) / settings.epochs)
+            attacked = training_attack(mixture, inputs[rows], labels[rows], settings, generator)
+            sums += _step(mixture, optimizer, inputs[rows], attacked, labels[rows], settings)
+        _average(state.average, mixture.network.state_dict(), settings.averaging if epoch else 0.0)
+        if checkpoint:
+            write_checkpoint(checkpoint, state, purpose, epoch + 1)
+        if progress:
+            progress(EpochReport(epoch + 1, settings.epochs, *(sums / batches).tolist()))
+    mixture.network.load_state_dict(state.average)
+
+
+def training_attack(
+    mixture: AdaptiveMixture, inputs: Tensor, labels: Tensor, settings: MixingTraining, generator: torch.Generator
+) -> Tensor:
+    """Attacked inputs of one training batch, shape of the inputs, made in eval mode by the setting's attack."""
+    mixture.eval()
+
+    def uniform(size: int) -> Tensor:
+        return torch.rand(size, generator=generator, device=inputs.device)
+
+    low, high = settings.radius_spread
+    radius = settings.attack_radius * (low + (high - low) * uniform(len(inputs)))
+    lowering = settings.lowering * uniform(len(inputs))
+    drawn = uniform(2).tolist()
+    steps = settings.steps[0] + int(drawn[0] * (settings.steps[1] + 1 - settings.steps[0]))
+    with torch.no_grad():
+        outputs = mixture(inputs)
+    other = outputs.scatter(1, labels[:, None], -math.inf).argmax(dim=1)
+    targeted = settings.attack == "C" and drawn[1] < 0.5 and outputs.shape[1] >= 4
+
+    def objective(points: Tensor) -> Tensor:
+        found, argument = mixture.parts(points, weight_gradient=settings.attack != "A")
+        aim = targeted_logit_ratio(found, labels, other) if targeted else cross_entropy(found, labels)
+        return aim if settings.attack == "A" else aim + lowering * functional.logsigmoid(-argument)
+
+    climb = apgd if settings.attack == "C" else pgd
+    return climb(objective, inputs, norm=settings.norm, attack_radius=radius, steps=steps, generator=generator).inputs
+
+
+def composite_loss(
+    log_probabilities: Tensor, argument: Tensor, labels: Tensor, targets: Tensor, weights: tuple[float, float, float]
+) -> Tensor:
+    """Eq. 8 per input, shape (batch,): c_CE CE(h^a, label) + c_BCE BCE(a, target) + c_prod CE BCE.
+
+    Args:
+        log_probabilities: of the mixture, shape (batch, classes).
+        argument: of the sigmoid behind a(x), shape (batch,).
+        labels: true classes, shape (batch,).
+        targets: 1 for attacked inputs, 0 for clean ones, shape (batch,).
+        weights: c_CE, c_BCE, c_prod.
+    """
+    ce = cross_entropy(log_probabilities, labels)
+    bce = functional.binary_cross_entropy_with_logits(argument, targets, reduction="none")
+    return weights[0] * ce + weights[1] * bce + weights[2] * ce * bce
+
+
+def _step(
+    mixture: AdaptiveMixture,
+    optimizer: torch.optim.Optimizer,
+    clean: Tensor,
+    attacked: Tensor,
+    labels: Tensor,
+    settings: MixingTraining,
+) -> Tensor:
+    """One optimiser step; returns (loss, clean accuracy, attacked accuracy, clean weight, attacked weight)."""
+    mixture.train()
+    twice = torch.cat([labels, labels])
+    targets = torch.cat([torch.zeros(len(clean)), torch.ones(len(attacked))]).to(clean)
+    outputs, argument = mixture.parts(torch.cat([clean, attacked]))
+    loss = composite_loss(outputs, argument, twice, targets, settings.loss_weights).mean()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    with torch.no_grad():
+        right = (outputs.argmax(dim=1) == twice).float().view(2, -1).mean(dim=1)
+        weight = torch.sigmoid(argument).view(2, -1).mean(dim=1)
+        return torch.cat([loss.detach()[None], right, weight])
+
+
+def _schedule(share: float) -> float:
+    """Learning rate as a share of the largest, after a share of all epochs: a tenth of warm-up, then a cosine."""
+    return share / 0.1 if share < 0.1 else 0.5 * (1.0 + math.cos(math.pi * (share - 0.1) / 0.9))
+
+
+def _average(average: dict[str, Tensor], new: dict[str, Tensor], past: float) -> None:
+    for name, value in new.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1.0 - past)
+        else:
+            average[name].copy_(value)
+
+
+def _purpose(mixture: AdaptiveMixture, dataset: Dataset, settings: MixingTraining) -> dict[str, object]:
+    """Everything that a checkpoint must agree with."""
+    return {
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()},
+        **mixture.settings(),
+        "accurate": fingerprint(mixture.accurate),
+        "robust": fingerprint(mixture.robust),
+        "logit_scales": mixture.logit_scales.tolist(),
+        "calibration": mixture.calibration.tolist(),
+        "dataset": dataset.fingerprint,
+    }

@@ -1,0 +1,1 @@
+"""Statistics -> bounds -> certificates: where the failure probability is spent."""

@@ -1,0 +1,1 @@
+"""One canvas, a file per figure."""

@@ -1,0 +1,1 @@
+"""Classifier + data set -> draws: the planner, the loop, the processes that share it."""

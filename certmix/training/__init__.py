@@ -1,0 +1,1 @@
+"""Base classifiers that are worth smoothing."""

@@ -1,0 +1,1 @@
+"""Runs checked by other arithmetic."""
