@@ -8,7 +8,7 @@ Sample once; certify for every mixing weight, certifier and failure probability 
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from certmix.version import __version__
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture as AdaptiveMixture

@@ -19,3 +19,7 @@ class SamplingError(CertmixError):
 
 class NoiseError(CertmixError):
     """Noise that failed its audit: the draws since the last shard are not kept."""
+
+
+class FileError(CertmixError):
+    """A file that cannot be read or written for a reason outside it: permissions, disk, memory, open files."""

@@ -1,8 +1,6 @@
 """Checkpoints of a mixing network's training: one safetensors file, no pickles, written whole or not at all."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from certmix.errors import InvalidArgument, RunError
+from certmix.errors import RunError
+from certmix.files import write_whole
 from certmix.runs.store import refuse_disagreement
 
 
@@ -34,22 +33,10 @@ class TrainingState:
 
 
 def write_checkpoint(path: str | Path, state: TrainingState, purpose: Mapping[str, object], epochs_done: int) -> None:
-    """Write the state after an epoch. Raises InvalidArgument where the file cannot be written."""
-    path = Path(path)
+    """Write the state after an epoch. Raises FileError where the file cannot be written."""
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in _tensors(state)}
     content = save(tensors, metadata={"certmix": json.dumps({"purpose": purpose, "epochs_done": epochs_done})})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InvalidArgument(
-            f"checkpoint must be a file that can be written, got {path} ({error.strerror})."
-        ) from None
+    write_whole(path, content, force=True)
 
 
 def read_checkpoint(path: str | Path, state: TrainingState, purpose: Mapping[str, object]) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from certmix.certification.certify import Certificates
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
+from certmix.files import write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.tables import floor_text
 
@@ -86,7 +87,7 @@ def write_certification_log(
         certificates.indices, certificates.labels, predict, radius, times, strict=True
     ):
         lines.append(f"{index}\t{label}\t{guess}\t{floor_text(value, 6)}\t{int(guess == label)}\t{took:.3f}")
-    Path(path).write_text("\n".join(lines) + "\n")
+    write_whole(path, "\n".join(lines) + "\n", force=True)
 
 
 def _read_rows(

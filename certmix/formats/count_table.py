@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import bound_probabilities
 from certmix.errors import InvalidArgument
+from certmix.files import write_whole
 from certmix.intervals import ProbabilityBounds
 
 Table = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -59,10 +60,8 @@ def write_count_table(path: str | Path, counts: ArrayLike, labels: ArrayLike, *,
             "counts and labels must be integers of shapes (inputs, classes) and (inputs,), "
             f"got {votes.dtype} of {votes.shape} and {truth.dtype} of {truth.shape}."
         )
-    if Path(path).exists() and not force:
-        raise InvalidArgument(f"{path} must not exist, but does; choose another file or add --force.")
     lines = [" ".join(map(str, [*row, label])) for row, label in zip(votes.tolist(), truth.tolist(), strict=True)]
-    Path(path).write_text("".join(f"{line}\n" for line in lines))
+    write_whole(path, "".join(f"{line}\n" for line in lines), force=force)
 
 
 def bound_counts(

@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,9 @@ from safetensors.torch import save
 from torch.nn import functional
 
 from certmix.datasets import Dataset
+from certmix.datasets.batches import batches, stack
 from certmix.errors import InvalidArgument
+from certmix.files import write_whole
 from certmix.models import make_architecture
 
 Progress = Callable[[int, int], None]  # (epochs done, epochs in all)
@@ -55,8 +55,7 @@ def train(
             raise InvalidArgument(f"{name} must be >= {low} and finite, got {value}.")
     if not 0 < learning_rate < float("inf"):
         raise InvalidArgument(f"learning_rate must be > 0 and finite, got {learning_rate}.")
-    inputs = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(device)
-    labels = torch.as_tensor(dataset.labels, device=device)
+    inputs, labels = (part.to(device) for part in stack(dataset))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = make_architecture(architecture, num_classes=dataset.num_classes).to(device).train()
@@ -80,11 +79,8 @@ def train(
 @torch.inference_mode()
 def accuracy(model: torch.nn.Module, dataset: Dataset) -> float:
     """Share of the data set's inputs that the model classifies correctly, without noise."""
-    right = 0
-    for start in range(0, len(dataset), 256):
-        rows = range(start, min(start + 256, len(dataset)))
-        batch = torch.stack([dataset[i][0] for i in rows])
-        right += int((copy.copy(model).eval()(batch).argmax(dim=1).numpy() == dataset.labels[rows]).sum())
+    model = copy.copy(model).eval()
+    right = sum(int((model(inputs).argmax(dim=1) == labels).sum()) for inputs, labels in batches(dataset))
     return right / len(dataset)
 
 
@@ -106,24 +102,10 @@ def save_model(
         settings: what it was trained with.
         build: what is passed to the architecture when loading; "num_classes" of the settings where left out.
         force: overwrite.
-    Raises: InvalidArgument: the file exists, or cannot be written.
+    Raises: InvalidArgument: the file exists. FileError: it cannot be written.
     """
-    path = Path(path)
-    if path.exists() and not force:
-        raise InvalidArgument(f"{path} must not exist, but does; choose another --out or add --force.")
     if build is None:
         build = {key: value for key, value in settings.items() if key == "num_classes"}
     own = {"architecture": architecture, "settings": build, "training": settings}
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    content = save(state, metadata={"certmix": json.dumps(own)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InvalidArgument(f"--out must be a file that can be written, got {path} ({error.strerror}).") from None
+    write_whole(path, save(state, metadata={"certmix": json.dumps(own)}), force=force)
