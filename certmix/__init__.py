@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from certmix.prediction import SmoothedMixture as SmoothedMixture
     from certmix.runs.store import Statistics as Statistics
     from certmix.runs.store import read_statistics as read_statistics
+    from certmix.sampling.execution import Execution as Execution
     from certmix.sampling.sample import sample as sample
 
 # Public name -> module. Imported on first use, so that `certmix --help` needs neither torch nor SciPy.
@@ -43,6 +44,7 @@ _MODULES = {
     "Certificates": "certification.certify",
     "CertmixError": "errors",
     "Dataset": "datasets",
+    "Execution": "sampling.execution",
     "MixedClassifier": "models",
     "ProbabilityBounds": "intervals",
     "SmoothedMixture": "prediction",

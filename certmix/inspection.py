@@ -1,6 +1,7 @@
 """What a model, a data set or a run is, as plain values: the questions to answer before hours of sampling."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -93,14 +94,14 @@ def check_on(model: torch.nn.Module, dataset: Dataset, count: int = 100) -> dict
 
 def describe_run(statistics: Statistics) -> dict[str, Any]:
     """What a run drew, from what, how far it is, and how its votes look."""
-    draws = statistics.manifest["draws"]
+    draws = statistics.draws.to_json()
     right = statistics.estimation_counts.argmax(axis=1) == statistics.labels
     done = max(len(statistics), 1)
     accurate = statistics.accurate_probabilities
     return {
         **{key: draws[key] for key in ("model", "accurate", "dataset", "sigma", "num_selection", "num_estimation")},
-        **{key: draws.get(key) for key in ("votes", "noise", "precision", "device", "seed", "num_classes")},
-        "environment": dict(statistics.manifest.get("environment", {})),
+        **{key: draws.get(key) for key in ("votes", "noise", "seed", "num_classes")},
+        "environment": asdict(statistics.manifest.environment),
         "inputs_done": len(statistics),
         "seconds": float(statistics.seconds.sum()),
         "smoothed_accuracy": float(right.sum()) / done,

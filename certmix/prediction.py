@@ -20,7 +20,7 @@ from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
 from certmix.noise import describe_noise, make_noise
-from certmix.sampling.loop import DrawLoop
+from certmix.sampling.loop import DrawLoop, DrawPlan
 
 
 @dataclass(frozen=True)
@@ -170,20 +170,14 @@ class SmoothedMixture:
             self.mixing_weight,
             self.sigma,
             self.hard_accurate,
-            float(noise.get("total_variation", 0.0)),
+            noise.total_variation,
         )
-        draws: dict[str, Any] = {
-            "num_classes": self.num_classes,
-            "num_selection": self.num_selection,
-            "num_estimation": self.num_estimation,
-            "votes": "hard",
-            "on_invalid": "count",
-        }
+        plan = DrawPlan(self.num_classes, self.num_selection, looks, on_invalid="count")
         for model in (self.robust, self.accurate):
             if model is not None:
                 model.eval().to(device)
         made = make_noise(noise, seed=seed, sigma=self.sigma, size=size, device=device)
-        loop = DrawLoop(self.robust, self.accurate, data, draws, made, device, self.batch_size, rule)
+        loop = DrawLoop(self.robust, self.accurate, data, plan, made, device, self.batch_size, rule)
         records = sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index)
         counts = [
             np.stack(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from certmix.errors import RunError
 from certmix.files import write_whole
-from certmix.runs.store import refuse_disagreement
+from certmix.json_fields import first_difference
 
 
 @dataclass
@@ -51,7 +51,9 @@ def read_checkpoint(path: str | Path, state: TrainingState, purpose: Mapping[str
         with safe_open(path, framework="pt") as handle:
             stored = json.loads(handle.metadata()["certmix"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  (no mapping)
-        refuse_disagreement(stored["purpose"], purpose, path)
+        difference = first_difference(stored["purpose"], purpose)
+        if difference is not None:
+            raise RunError(f"{path} disagrees on {difference}; use the run's setting or another --out.")
         _restore(state, tensors)
         return int(stored["epochs_done"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -1,9 +1,9 @@
 """Statistics -> bounds -> Certificates. The failure probability is spent here; so is the rule for what counts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -207,7 +207,7 @@ def certify(
     if real_valued:
         if isinstance(statistics_or_bounds, ProbabilityBounds):
             raise InvalidArgument("real_valued needs Statistics drawn with integer noise, got bounds.")
-        moved = quantisation_distance(statistics_or_bounds.manifest)
+        moved = statistics_or_bounds.draws.quantisation_distance
         radius = np.where(radius > 0, np.maximum(np.nextafter(radius - moved, -1.0), 0.0), 0.0)
     return Certificates(
         prediction=bounds.prediction,
@@ -221,24 +221,6 @@ def certify(
         labels=bounds.labels,
         indices=bounds.indices,
     )
-
-
-def quantisation_distance(manifest: Mapping[str, Any]) -> float:
-    """How far rounding to the grid can move an input: sqrt(d) / (2 G) in l2, rounded up, in pixel units.
-
-    A predictor that rounds its input to the grid keeps a certificate about grid inputs for every real-valued input
-    inside the radius less this distance. Source: Voracek and Hein 2023, arXiv:2207.07209.
-
-    Raises: InvalidArgument: draws without integer noise, whose certificates are not about a grid.
-    """
-    draws = manifest["draws"]
-    levels = draws.get("noise", {}).get("levels")
-    if levels is None:
-        raise InvalidArgument(
-            "real_valued is for runs drawn with integer noise; certificates of float noise have no grid."
-        )
-    size = math.prod(draws["dataset"]["input_shape"])
-    return math.nextafter(math.sqrt(size) / (2 * levels), math.inf)
 
 
 def bound_statistics(
@@ -272,7 +254,9 @@ def bound_statistics(
     from certmix.certification.soft import mean_bounds
 
     assert statistics.soft is not None
-    maximum_radius(statistics.num_estimation, err, statistics.sigma, rule)  # its checks hold for soft votes as well
+    maximum_radius(
+        statistics.draws.num_estimation, err, statistics.sigma, rule
+    )  # its checks hold for soft votes as well
     how = {"share": RULES[rule], "bound": bound, "total_variation": _total_variation(statistics)}
     return _soft_bounds(statistics, err, *mean_bounds(statistics.soft, err, **how))  # type: ignore[arg-type]
 
@@ -295,7 +279,7 @@ def _soft_bounds(
 
 def _total_variation(statistics: "Statistics") -> float:
     """Distance of the noise that was drawn from the Gaussian."""
-    return float(statistics.manifest["draws"].get("noise", {}).get("total_variation", 0.0))
+    return statistics.draws.total_variation
 
 
 def _by_distribution(
@@ -314,7 +298,7 @@ def _by_distribution(
 
     assert statistics.soft is not None
     err, _ = _spending(statistics, failure_probability, rule)
-    maximum_radius(statistics.num_estimation, err, statistics.sigma)
+    maximum_radius(statistics.draws.num_estimation, err, statistics.sigma)
     total_variation = _total_variation(statistics)
     made = distribution_bounds(statistics.soft, err, statistics.sigma, total_variation=total_variation)
     bounds = _soft_bounds(statistics, err, made.top_lower, made.rival_upper)
@@ -325,7 +309,7 @@ def chosen_votes(statistics: "Statistics", votes: str | None) -> str:
     """ "hard" or "soft": what is asked for, or what the run was drawn for. Raises InvalidArgument where it has no such."""
     if votes not in (None, "hard", "soft"):
         raise InvalidArgument(f"votes must be hard or soft, got {votes!r}.")
-    chosen = votes or ("soft" if statistics.manifest["draws"].get("votes", "hard") == "soft" else "hard")
+    chosen = votes or ("soft" if statistics.draws.votes == "soft" else "hard")
     if chosen == "soft" and statistics.soft is None:
         raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
     return chosen
@@ -335,12 +319,10 @@ def _spending(
     statistics: "Statistics", failure_probability: float | None, rule: str
 ) -> tuple[float, NDArray[np.float64] | None]:
     """The failure probability, and what each input's bounds may spend of it where sampling could stop early."""
-    schedule = statistics.manifest["draws"].get("schedule")
+    schedule = statistics.draws.schedule
     if schedule is None:
         return DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability, None
-    from certmix.certification.schedule import read_schedule
-
-    declared = float(schedule["failure_probability"])
+    declared = schedule.failure_probability
     if failure_probability not in (None, declared):
         raise InvalidArgument(
             f"failure_probability must be {declared:g}, got {failure_probability:g}: this run could stop early, its looks "
@@ -350,8 +332,7 @@ def _spending(
         raise InvalidArgument(
             f"rule must be pair, got {rule!r}: this run could stop early, and its looks were planned with pair bounds."
         )
-    used = statistics.estimation_counts.sum(axis=1) + statistics.estimation_invalid
-    return declared, read_schedule(schedule, statistics.sigma).spent_at(used)
+    return declared, schedule.spent_at(statistics.estimation_draws)
 
 
 def _votes(name: str, counts: ArrayLike) -> NDArray[np.int64]:

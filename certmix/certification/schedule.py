@@ -4,7 +4,6 @@ Every look has its own share of the failure probability, fixed beforehand, so th
 and any stopping rule may choose among them. An input stops when its radius is decided, or when it hardly can be.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,15 +162,3 @@ def make_schedule(
                 f"{mixing_weight:g}, got {target_radius}; draw more, or stop at less."
             )
     return schedule
-
-
-def read_schedule(description: Mapping[str, Any], sigma: float) -> Schedule:
-    """The schedule of a manifest's description."""
-    return Schedule(
-        tuple(description["looks"]),
-        description["failure_probability"],
-        sigma,
-        description["mixing_weight"],
-        description["target_radius"],
-        description["radius_tolerance"],
-    )

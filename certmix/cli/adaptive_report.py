@@ -26,14 +26,14 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
     from certmix.adaptive.evaluation import adaptive_weights
     from certmix.cli.mixing_models import load_mixture
     from certmix.errors import InvalidArgument
-    from certmix.runs.store import read_manifest
+    from certmix.runs.manifest import read_manifest
 
     choice = dict(dataset)
     data = certmix.load_dataset(choice.pop("spec"), **choice)
     weights = adaptive_weights(load_mixture(path, accurate=accurate, robust=robust), data, spec=path)
-    draws = read_manifest(run)["draws"]
-    for name, stored in (("robust", draws["model"]), ("accurate", draws["accurate"])):
-        if stored is None or stored["sha256"] != weights.mixture[name]:
+    draws = read_manifest(run).draws
+    for name, stored in (("robust", draws.model), ("accurate", draws.accurate)):
+        if stored is None or stored.sha256 != weights.mixture[name]:
             raise InvalidArgument(
                 f"--mixture must be of the run's models, but its {name} model has sha256 {weights.mixture[name][:12]}, "
                 f"the run's {stored['sha256'][:12] if stored else 'none'}; give the models it was trained on."
@@ -44,11 +44,12 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
 def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """For each run with stored a(x): the floor, the range, and clean accuracy at a(x)."""
     from certmix.adaptive.certification import certify_adaptive, read_adaptive_weights
-    from certmix.cli.report import read_runs
+    from certmix.runs.grouping import read_runs
     from certmix.tables import percent_text
 
     found = []
-    for group, statistics in read_runs(folders):
+    for run in read_runs(folders):
+        group, statistics = run.folders, run.statistics
         weights = read_adaptive_weights(*group)
         if weights is None:
             continue

@@ -143,7 +143,8 @@ def certify_command(
     from certmix.cli.adaptive_report import check_mixture, record_mixture, summarise_adaptive
     from certmix.cli.report import check_radii, report_runs
     from certmix.errors import InvalidArgument
-    from certmix.sampling.ranks import join_team, local_device, parse_shard
+    from certmix.sampling.execution import Execution
+    from certmix.sampling.ranks import join_group, local_device, parse_shard
 
     weights = mixing_weight or [1.0]
     certifiers = certifier or ["exact"]
@@ -191,7 +192,7 @@ def certify_command(
         schedule = None
         if stop_at_radius is not None or radius_tolerance is not None:
             schedule = _schedule(weights, num_estimation, sigma, err, stop_at_radius, radius_tolerance)
-        team = join_team()
+        team = join_group()
         quiet = quiet or not team.leads
         _sample(
             dataset={"spec": dataset, **chosen, "trust_model": trust_model},
@@ -204,18 +205,20 @@ def certify_command(
             out=out,
             num_selection=num_selection,
             num_estimation=num_estimation,
-            batch_size=batch_size,
             seed=seed,
             noise=noise,
             on_invalid=on_invalid,
-            precision=precision,
-            fast=fast,
-            compiled=compiled,
             votes=votes,
             schedule=schedule,
-            shard=(0, 1) if shard is None else parse_shard(shard),
-            device=local_device(device),
-            team=team,
+            execution=Execution(
+                device=local_device(device),
+                batch_size=batch_size,
+                compile=compiled,
+                shard=(0, 1) if shard is None else parse_shard(shard),
+                group=team,
+            ),
+            precision=precision,
+            fast=fast,
         )
         if not team.leads:  # rank 0 reports
             return
@@ -277,13 +280,16 @@ def _sample(
 ) -> None:
     import certmix
     from certmix.cli.progress import progress_bar
+    from certmix.models.acceleration import accelerate
     from certmix.models.denoised import check_denoiser_sigma
 
     data = certmix.load_dataset(dataset.pop("spec"), **dataset)
     h = certmix.load_model(robust, **model_options)
     check_denoiser_sigma(h, how["sigma"])
+    h = accelerate(h, precision=how.pop("precision"), fast=how.pop("fast"))
+    vars(h)["certmix_spec"] = robust
     g = certmix.load_model(accurate, **model_options) if accurate else None
     if not quiet:
         print(announce, file=sys.stderr)
     with progress_bar(f"sampling at sigma {how['sigma']:g}", quiet=quiet) as progress:
-        certmix.sample(h, data, accurate=g, model_spec=robust, accurate_spec=accurate, progress=progress, **how)
+        certmix.sample(h, data, accurate=g, progress=progress, **how)

@@ -119,14 +119,15 @@ def _from_runs(
     adaptive: bool,
 ) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_adaptive_weights
-    from certmix.cli.report import read_runs
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
+    from certmix.runs.grouping import read_runs
 
     if not runs:
         raise InvalidArgument("pareto needs run folders, or --log FILE:SIGMA with --accurate-log FILE; see --help.")
     found = []
-    for folders, drawn in read_runs(runs):
+    for run in read_runs(runs):
+        folders, drawn = run.folders, run.statistics
         how = {"failure_probability": failure_probability, "rule": rule, "votes": votes}
         found.append(candidate_from_statistics(drawn, hard_accurate=not soft, **how))  # type: ignore[arg-type]
         weights = read_adaptive_weights(*folders) if adaptive else None

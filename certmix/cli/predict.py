@@ -69,7 +69,7 @@ def predict_command(
     from certmix.errors import InvalidArgument
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import SmoothedMixture
-    from certmix.sampling.sample import choose_device
+    from certmix.sampling.devices import choose_device
     from certmix.tables import floor_text, percent_text
 
     if dataset is None:

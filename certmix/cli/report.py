@@ -13,7 +13,8 @@ from certmix.certification.certify import Certificates, certify
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.formats.certification_log import write_certification_log
-from certmix.runs.store import Statistics, read_manifest, read_statistics
+from certmix.runs.grouping import read_runs
+from certmix.runs.store import Statistics
 from certmix.tables import percent_text, render_table
 
 DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -45,20 +46,6 @@ def check_numbers(option: str, text: str) -> list[float]:
     return numbers
 
 
-def read_runs(folders: Sequence[Path]) -> list[tuple[list[Path], Statistics]]:
-    """Statistics of run folders; folders that are parts of one run (same draws, other inputs) are merged."""
-    groups: dict[str, list[Path]] = {}
-    for folder in folders:
-        draws = dict(read_manifest(folder)["draws"])
-        draws["dataset"] = {k: v for k, v in draws["dataset"].items() if k not in ("fingerprint", "subset", "inputs")}
-        groups.setdefault(json.dumps(draws, sort_keys=True), []).append(folder)
-    runs = [(group, read_statistics(*group)) for group in groups.values()]
-    for group, statistics in runs:
-        if not len(statistics):
-            raise InvalidArgument(f"{group[0]} holds no finished input yet; run its certify command again.")
-    return sorted(runs, key=lambda run: run[1].sigma)
-
-
 def report_runs(
     folders: Sequence[Path],
     *,
@@ -78,7 +65,8 @@ def report_runs(
     """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
     rows: list[dict[str, Any]] = []
     runs = []
-    for group, statistics in read_runs(folders):
+    for run in read_runs(folders):
+        group, statistics = run.folders, run.statistics
         made = []
         for name in certifiers:
             certificates = certify(
@@ -159,21 +147,21 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
 
 def describe(statistics: Statistics, certificates: Certificates) -> dict[str, Any]:
     """What a table must say about the draws it comes from and about its promise."""
-    draws = statistics.manifest["draws"]
-    full = len(statistics) * statistics.num_estimation
+    draws = statistics.draws
+    full = len(statistics) * draws.num_estimation
     used = int(statistics.estimation_counts.sum() + statistics.estimation_invalid.sum())
     return {
-        "dataset": draws["dataset"]["spec"],
-        "subset": draws["dataset"]["subset"],
+        "dataset": draws.dataset.spec,
+        "subset": draws.dataset.subset,
         "inputs": len(statistics),
         "sigma": statistics.sigma,
-        "num_selection": statistics.num_selection,
-        "num_estimation": statistics.num_estimation,
+        "num_selection": draws.num_selection,
+        "num_estimation": draws.num_estimation,
         "estimation_draws_used": used,
         "estimation_draws_saved": full - used,
-        "schedule": draws.get("schedule"),
-        "votes": draws["votes"],
-        "noise": draws["noise"]["kind"],
+        "schedule": None if draws.schedule is None else draws.schedule.describe(),
+        "votes": draws.votes,
+        "noise": draws.noise.kind,
         "failure_probability": certificates.failure_probability,
         "real_valued": certificates.real_valued,
     }
@@ -236,7 +224,7 @@ def write_certificates(
         "votes": made[0].votes,
         "bound": bound,
         "real_valued": made[0].real_valued,
-        "dataset": statistics.manifest["draws"].get("dataset"),
+        "dataset": statistics.draws.to_json()["dataset"],
     }
     table = pa.table(columns).replace_schema_metadata({b"certmix": json.dumps(promise).encode()})
     pq.write_table(table, files[0], compression="zstd")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import torch
 
     from certmix.datasets import Dataset
+    from certmix.runs.draws import Draws, ModelRecord
     from certmix.runs.store import Statistics
 
 
@@ -27,7 +28,7 @@ class RunModels:
     @property
     def grid_levels(self) -> int | None:
         """Levels of integer noise; None for float noise."""
-        levels: int | None = self.statistics.manifest["draws"]["noise"].get("levels")
+        levels: int | None = self.statistics.draws.grid_levels
         return levels
 
 
@@ -47,15 +48,15 @@ def load_run(
     from certmix.models import fingerprint
 
     statistics = certmix.read_statistics(run)
-    draws = statistics.manifest["draws"]
+    draws = statistics.draws
     data, models = load_parts(draws, robust=robust, accurate=accurate, dataset=dataset, options=options)
-    if data.fingerprint != draws["dataset"]["fingerprint"]:
+    if data.fingerprint != draws.dataset.fingerprint:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
         )
     for name, option in _OPTIONS.items():
         found = models[name]
-        if found is not None and fingerprint(found) != draws[name]["sha256"]:
+        if found is not None and fingerprint(found) != getattr(draws, name).sha256:
             raise InvalidArgument(f"{option} must be the model {run} was drawn from, got another (its sha256 differs).")
     assert models["model"] is not None
     place = {int(index): position for position, index in enumerate(data.indices)}
@@ -64,7 +65,7 @@ def load_run(
 
 
 def load_parts(
-    draws: dict[str, Any], *, robust: str | None, accurate: str | None, dataset: str | None, options: dict[str, Any]
+    draws: "Draws", *, robust: str | None, accurate: str | None, dataset: str | None, options: dict[str, Any]
 ) -> "tuple[Dataset, dict[str, torch.nn.Module | None]]":
     """The data set, and the models "model" and "accurate", that a manifest names or the options do; unchecked.
 
@@ -72,19 +73,19 @@ def load_parts(
     """
     import certmix
 
-    subset = {**draws["dataset"]["subset"], "trust_model": options.get("trust_model", False)}
-    data = certmix.load_dataset(dataset or draws["dataset"]["spec"], **subset)
+    subset = {**draws.dataset.subset, "trust_model": options.get("trust_model", False)}
+    data = certmix.load_dataset(dataset or draws.dataset.spec, **subset)
     models: dict[str, torch.nn.Module | None] = {"model": None, "accurate": None}
     for (name, option), given in zip(_OPTIONS.items(), (robust, accurate), strict=True):
-        if draws[name] is not None:
-            models[name] = certmix.load_model(given or _stored_spec(draws[name], option), **options)
+        if (entry := getattr(draws, name)) is not None:
+            models[name] = certmix.load_model(given or _stored_spec(entry, option), **options)
     return data, models
 
 
-def _stored_spec(entry: dict[str, Any], option: str) -> str:
+def _stored_spec(entry: "ModelRecord", option: str) -> str:
     """The model's spec in a manifest. Raises InvalidArgument, naming the option to give, where there is none."""
     from certmix.errors import InvalidArgument
 
-    if entry["spec"] is None:
+    if entry.spec is None:
         raise InvalidArgument(f"the run does not say where its model is (it was made from Python); give {option} SPEC.")
-    return str(entry["spec"])
+    return entry.spec

@@ -58,10 +58,12 @@ def verify_command(
     import certmix
     from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
-    from certmix.verification.replay import Verification, check_certificates, redraw
+    from certmix.sampling.execution import Execution
+    from certmix.verification.recompute import check_certificates
+    from certmix.verification.redraw import Verification, redraw
 
     statistics = certmix.read_statistics(run)
-    draws = statistics.manifest["draws"]
+    draws = statistics.draws
     options = {"trust_model": trust_model, **key_values(model)}
     data, models = load_parts(draws, robust=robust, accurate=accurate, dataset=dataset, options=options)
     assert models["model"] is not None
@@ -75,7 +77,7 @@ def verify_command(
             dataset=data,
             count=sample,
             seed=seed,
-            device=device,
+            execution=Execution(device=device),
             progress=progress,
         )
     published, promise = _published(run, statistics)
@@ -114,7 +116,7 @@ def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | 
     import pyarrow.parquet as pq
 
     from certmix.errors import RunError
-    from certmix.verification.replay import certificates_of
+    from certmix.verification.recompute import certificates_of
 
     path = run / "certificates.parquet"
     if not path.exists():

@@ -97,6 +97,30 @@ class SoftVotes:
         """(1 + class - rival) / 2, shape (inputs, rivals, BINS)."""
         return self._part(stage, 1 + self.rivals.shape[1], None)
 
+    def consistent(
+        self, num_classes: int, selection: NDArray[np.int64], estimation: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether each row could come from so many draws: counts that add up, sums inside their bins, rivals in order.
+
+        Args:
+            num_classes: number of classes.
+            selection, estimation: draws of each input, shape (inputs,).
+        Returns: shape (inputs,).
+        """
+        listed = self.rivals[:, :-1] if num_rivals(num_classes) != num_classes - 1 else self.rivals
+        good = (self.prediction >= 0) & (self.prediction < num_classes)
+        good &= (listed >= 0).all(axis=1) & (listed < num_classes).all(axis=1) & (np.diff(listed) > 0).all(axis=1)
+        good &= (listed != self.prediction[:, None]).all(axis=1)
+        if listed.shape != self.rivals.shape:
+            good &= self.rivals[:, -1] == -1
+        for histograms, draws in ((self.selection, selection), (self.estimation, estimation)):
+            counts, sums = histograms.counts, histograms.sums
+            small = np.asarray(((counts >= 0) & (counts <= draws[:, None, None])).all(axis=(1, 2)))
+            counts = np.where(small[:, None, None], counts, 0)
+            good &= small & (counts.sum(axis=2) == draws[:, None]).all(axis=1)
+            good &= ((LEFT * counts <= sums) & (sums <= RIGHT * counts)).all(axis=(1, 2))
+        return np.asarray(good)
+
     def _part(self, stage: str, start: int, stop: int | None, *, squeeze: bool = False) -> Histograms:
         whole: Histograms = getattr(self, stage)
         counts, sums = whole.counts[:, start:stop], whole.sums[:, start:stop]

@@ -50,7 +50,9 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
 
     make_denoiser = denoiser_of(settings, spec, load_part)
     loaded = _load(source, reference, settings, spec, trust_model)
-    return make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
+    model = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
+    vars(model)["certmix_spec"] = spec  # recorded by `certmix.sample`
+    return model
 
 
 def _parse(spec: str) -> tuple[str, str, dict[str, str]]:

@@ -4,9 +4,6 @@ An element's random word depends on (seed, input index, purpose, draw, element) 
 drawn before, on restarts, on sharding or on the device.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from certmix.errors import InvalidArgument
@@ -14,11 +11,12 @@ from certmix.noise.audit import NoiseAudit
 from certmix.noise.gaussian import GaussianNoise
 from certmix.noise.integer import IntegerNoise, probabilities, table_hash, total_variation
 from certmix.noise.stream import Noise, Purpose
+from certmix.runs.draws import NoiseRecord
 
 __all__ = ["GaussianNoise", "IntegerNoise", "Noise", "NoiseAudit", "Purpose", "describe_noise", "make_noise"]
 
 
-def describe_noise(kind: str, *, sigma: float, size: int, grid_levels: int | None) -> dict[str, Any]:
+def describe_noise(kind: str, *, sigma: float, size: int, grid_levels: int | None) -> NoiseRecord:
     """What defines the noise besides sigma and the seed, for the manifest.
 
     Args:
@@ -33,20 +31,19 @@ def describe_noise(kind: str, *, sigma: float, size: int, grid_levels: int | Non
     if kind == "integer" and grid_levels is None:
         raise InvalidArgument("noise 'integer' needs inputs on a grid, got a data set without grid levels; use float.")
     if kind == "float" or grid_levels is None:
-        return {"kind": "float", "generator": "philox4x64-10"}
-    return {
-        "kind": "integer",
-        "generator": "philox4x64-10",
-        "levels": grid_levels,
-        "table_sha256": table_hash(sigma, grid_levels),
-        "total_variation": total_variation(sigma, grid_levels, size),
-    }
+        return NoiseRecord("float", "philox4x64-10")
+    return NoiseRecord(
+        kind="integer",
+        generator="philox4x64-10",
+        levels=grid_levels,
+        table_sha256=table_hash(sigma, grid_levels),
+        total_variation=total_variation(sigma, grid_levels, size),
+    )
 
 
-def make_noise(description: Mapping[str, Any], *, seed: int, sigma: float, size: int, device: torch.device) -> Noise:
-    """The noise of a manifest's description, with its audit."""
-    if description["kind"] == "float":
+def make_noise(record: NoiseRecord, *, seed: int, sigma: float, size: int, device: torch.device) -> Noise:
+    """The noise of a record, with its audit."""
+    if record.levels is None:
         return GaussianNoise(seed, sigma, size, device, audit=NoiseAudit())
-    levels = description["levels"]
-    audit = NoiseAudit(probabilities(sigma, levels))
-    return IntegerNoise(seed, sigma, size, device, levels=levels, audit=audit)
+    audit = NoiseAudit(probabilities(sigma, record.levels))
+    return IntegerNoise(seed, sigma, size, device, levels=record.levels, audit=audit)

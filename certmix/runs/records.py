@@ -1,9 +1,7 @@
-"""Rows of a run folder: what was drawn for each input, to and from Parquet tables."""
+"""Rows of a run folder: what was drawn for each input, to and from Parquet tables, each checked against its manifest."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from certmix.errors import RunError
+from certmix.intervals.histograms import BINS, SoftVotes, num_rivals, unpack
+from certmix.runs.draws import Draws
 
-SoftRow = tuple[int, NDArray[np.int64], NDArray[np.int64]]  # class, rivals, packed histograms: see `soft_votes.unpack`
+SoftRow = tuple[int, NDArray[np.int64], NDArray[np.int64]]  # class, rivals, packed histograms: see `histograms.unpack`
+Integers = NDArray[np.int64]
 
 _INTEGERS = pa.list_(pa.int64())
 _TYPES = {
@@ -26,6 +27,7 @@ _TYPES = {
     "seconds": pa.float64(),
 }
 _SOFT_TYPES = {"soft_prediction": pa.int64(), "soft_rivals": _INTEGERS, "soft_histograms": _INTEGERS}
+_PARTIAL_TYPES = {"index": pa.int64(), "draws": pa.int64(), "seconds": pa.float64(), "counts": _INTEGERS}
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class InputRecord:
 
     index: int
     label: int
-    selection_counts: NDArray[np.int64]
-    estimation_counts: NDArray[np.int64]
+    selection_counts: Integers
+    estimation_counts: Integers
     selection_invalid: int
     estimation_invalid: int
     accurate_probabilities: NDArray[np.float32] | None
@@ -58,63 +60,150 @@ class PartialRecord:
     index: int
     draws: int
     seconds: float
-    counts: NDArray[np.int64]
+    counts: Integers
     soft: SoftRow | None = None
 
 
-def to_table(records: Sequence[InputRecord], seed: str) -> pa.Table:
+def to_table(records: Sequence[InputRecord], draws: Draws) -> pa.Table:
     """A shard of these records."""
     columns = {name: pa.array([getattr(r, name) for r in records], type=kind) for name, kind in _TYPES.items()}
     columns |= _soft_columns([record.soft for record in records])
-    return pa.table(columns).replace_schema_metadata({b"certmix_seed": seed.encode()})
+    return pa.table(columns).replace_schema_metadata({b"certmix_seed": hex(draws.seed).encode()})
 
 
-def from_table(table: pa.Table) -> list[InputRecord]:
-    """The records of a shard. Raises KeyError or TypeError where a column is missing or of another kind."""
-    soft = _soft_rows(table)
-    rows = table.select(list(_TYPES)).to_pylist()
-    return [_record(row, histograms) for row, histograms in zip(rows, soft, strict=True)]
+def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
+    """The records of a shard, every value of which is checked against the manifest's draws.
 
-
-def partials_to_table(states: Sequence[PartialRecord], seed: str) -> pa.Table:
-    """A table of unfinished inputs."""
-    columns = {name: [getattr(state, name) for state in states] for name in ("index", "draws", "seconds")}
-    columns["counts"] = pa.array([state.counts.reshape(-1) for state in states], type=_INTEGERS)
-    columns |= _soft_columns([state.soft for state in states])
-    return pa.table(columns).replace_schema_metadata({b"certmix_seed": seed.encode()})
-
-
-def partials_from_table(table: pa.Table) -> list[PartialRecord]:
-    """The unfinished inputs of a table."""
-    rows = table.select(["index", "draws", "seconds", "counts"]).to_pylist()
-    return [
-        PartialRecord(
-            row["index"], row["draws"], row["seconds"], np.array(row["counts"], dtype=np.int64).reshape(2, -1), soft
+    Raises: RunError: a column, a length or a value that is not what the draws say, by input.
+    """
+    checked = _Checked(table, draws, where)
+    width = draws.num_classes
+    index, label = checked.column("index"), checked.column("label")
+    checked.rule(index, "an index >= 0", index >= 0)
+    checked.rule(index, f"a label in [0, {width})", (label >= 0) & (label < width))
+    counts = {}
+    for stage, totals in (("selection", (draws.num_selection,)), ("estimation", draws.allowed_totals())):
+        votes, invalid = checked.lists(f"{stage}_counts", width, np.int64), checked.column(f"{stage}_invalid")
+        most = max(totals)
+        small = (votes >= 0).all(axis=1) & (votes <= most).all(axis=1) & (invalid >= 0) & (invalid <= most)
+        said = " or ".join(map(str, totals))
+        checked.rule(index, f"{said} {stage} votes", small & np.isin(votes.sum(axis=1) + invalid, totals))
+        counts[stage] = votes, invalid
+    g = None
+    if draws.accurate is not None:
+        g = checked.lists("accurate_probabilities", width, np.float32)
+        sums = np.abs(g.sum(axis=1) - 1.0) < 1e-3
+        checked.rule(
+            index, "probabilities of the accurate model", sums & (g >= 0).all(axis=1) & (g <= 1.001).all(axis=1)
         )
-        for row, soft in zip(rows, _soft_rows(table), strict=True)
+    elif table["accurate_probabilities"].null_count != len(table):
+        checked.refuse("holds an accurate model's probabilities, and the manifest names none")
+    soft = checked.soft(index, counts["estimation"][0].sum(axis=1) + counts["estimation"][1])
+    seconds = table["seconds"].to_numpy()
+    return [
+        InputRecord(
+            index=int(index[row]),
+            label=int(label[row]),
+            selection_counts=counts["selection"][0][row],
+            estimation_counts=counts["estimation"][0][row],
+            selection_invalid=int(counts["selection"][1][row]),
+            estimation_invalid=int(counts["estimation"][1][row]),
+            accurate_probabilities=None if g is None else g[row],
+            seconds=float(seconds[row]),
+            soft=soft[row],
+        )
+        for row in range(len(table))
     ]
 
 
-def check_record(record: InputRecord, draws: Mapping[str, Any], path: Path) -> None:
-    """Raise RunError where a record's votes are not those that the manifest describes."""
-    schedule = draws.get("schedule")
-    allowed = {"selection": [draws["num_selection"]], "estimation": [draws["num_estimation"]]}
-    if schedule is not None:
-        allowed["estimation"] = schedule["looks"]
-    for kind, invalid in (("selection", record.selection_invalid), ("estimation", record.estimation_invalid)):
-        counts = getattr(record, f"{kind}_counts")
-        total = int(counts.sum()) + invalid
-        if len(counts) != draws["num_classes"] or counts.min() < 0 or total not in allowed[kind]:
-            raise RunError(
-                f"shard {path}: input {record.index} has {total} {kind} votes in {len(counts)} classes, the manifest "
-                f"says {' or '.join(map(str, allowed[kind]))} in {draws['num_classes']}; delete that file and run the "
-                "same command again."
-            )
-    if (record.soft is None) != (draws.get("votes", "hard") == "hard"):
-        raise RunError(
-            f"shard {path}: input {record.index} must hold {draws.get('votes', 'hard')} votes as the manifest says; "
-            "delete that file and run the same command again."
+def partials_to_table(states: Sequence[PartialRecord], draws: Draws) -> pa.Table:
+    """A table of unfinished inputs."""
+    columns = {name: pa.array([getattr(s, name) for s in states], pa.int64()) for name in ("index", "draws")}
+    columns["seconds"] = pa.array([state.seconds for state in states], pa.float64())
+    columns["counts"] = pa.array([state.counts.reshape(-1) for state in states], type=_INTEGERS)
+    columns |= _soft_columns([state.soft for state in states])
+    return pa.table(columns).replace_schema_metadata({b"certmix_seed": hex(draws.seed).encode()})
+
+
+def partials_from_table(table: pa.Table, draws: Draws, where: str) -> list[PartialRecord]:
+    """The unfinished inputs of a table. Raises RunError where one is not what the draws allow."""
+    checked = _Checked(table, draws, where, _PARTIAL_TYPES)
+    index, done = checked.column("index"), checked.column("draws")
+    counts = checked.lists("counts", 2 * (draws.num_classes + 1), np.int64).reshape(len(table), 2, -1)
+    small = (counts >= 0).all(axis=(1, 2)) & (counts <= max(draws.num_estimation, draws.num_selection)).all(axis=(1, 2))
+    totals = counts.sum(axis=2)
+    whole = (totals[:, 0] == draws.num_selection) & (totals[:, 1] == done) & (done > 0) & (done < draws.num_estimation)
+    checked.rule(index, "as many votes as draws", small & whole & (index >= 0))
+    soft = checked.soft(index, done)
+    seconds = table["seconds"].to_numpy()
+    return [
+        PartialRecord(int(index[row]), int(done[row]), float(seconds[row]), counts[row], soft[row])
+        for row in range(len(table))
+    ]
+
+
+class _Checked:
+    """A table read by somebody who does not trust it."""
+
+    def __init__(
+        self, table: pa.Table, draws: Draws, where: str, types: "dict[str, pa.DataType] | None" = None
+    ) -> None:
+        self.table, self.draws, self.where = table, draws, where
+        types = {**(types or _TYPES), **(_SOFT_TYPES if draws.votes != "hard" else {})}
+        found = {field.name: field.type for field in table.schema}
+        if found != types:
+            wrong = sorted(name for name in {**found, **types} if found.get(name) != types.get(name))
+            self.refuse(f"must have the columns of {draws.votes} votes, and differs in {', '.join(wrong)[:200]}")
+        seed = (table.schema.metadata or {}).get(b"certmix_seed")
+        if seed != hex(draws.seed).encode():
+            raise RunError(f"{where} belongs to another run (its seed differs); remove it from this folder.")
+
+    def refuse(self, what: str) -> None:
+        raise RunError(f"{self.where} {what}; delete that file and run the same command again.")
+
+    def rule(self, index: Integers, rule: str, good: NDArray[np.bool_]) -> None:
+        """Refuse the table, naming the first input that breaks a rule."""
+        if not good.all():
+            self.refuse(f"must hold {rule} for every input, and does not for input {index[~good][0]}")
+
+    def column(self, name: str) -> Integers:
+        """A column of integers without nulls."""
+        if self.table[name].null_count:
+            self.refuse(f"has empty entries in {name}")
+        return np.asarray(self.table[name].to_numpy(), dtype=np.int64)
+
+    def lists(self, name: str, width: int, kind: "type[np.int64] | type[np.float32]") -> "NDArray[Any]":
+        """A column of lists of one length, as an array of shape (rows, width)."""
+        column = self.table[name].combine_chunks()
+        lengths = column.value_lengths()
+        if column.null_count or lengths.null_count or not np.all(lengths.to_numpy(zero_copy_only=False) == width):
+            self.refuse(f"must have {width} values in every entry of {name}")
+        values = column.flatten()
+        if values.null_count:
+            self.refuse(f"has empty values in {name}")
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=kind).reshape(len(self.table), width)
+
+    def soft(self, index: Integers, estimation: Integers) -> "list[SoftRow | None]":
+        """Soft votes of every row; None for hard votes."""
+        if self.draws.votes == "hard":
+            return [None] * len(self.table)
+        rivals = num_rivals(self.draws.num_classes)
+        made = unpack(
+            self.column("soft_prediction"),
+            self.lists("soft_rivals", rivals, np.int64),
+            packed := self.lists("soft_histograms", 2 * (1 + 2 * rivals) * BINS * 2, np.int64),
         )
+        good = made.consistent(self.draws.num_classes, np.full(len(index), self.draws.num_selection), estimation)
+        self.rule(index, "soft votes that agree with its draws", good)
+        return [(int(made.prediction[row]), made.rivals[row], packed[row]) for row in range(len(index))]
+
+
+def stack_soft(rows: Sequence[SoftRow]) -> SoftVotes | None:
+    """Soft votes of several inputs; None where there are none."""
+    if not rows:
+        return None
+    top, rivals, packed = zip(*rows, strict=True)
+    return unpack(np.array(top, dtype=np.int64), np.stack(rivals), np.stack(packed))
 
 
 def _soft_columns(soft: Sequence[SoftRow | None]) -> dict[str, pa.Array]:
@@ -125,37 +214,3 @@ def _soft_columns(soft: Sequence[SoftRow | None]) -> dict[str, pa.Array]:
         name: pa.array(list(values), type=kind)
         for (name, kind), values in zip(_SOFT_TYPES.items(), columns, strict=True)
     }
-
-
-def _soft_rows(table: pa.Table) -> list[SoftRow | None]:
-    if "soft_prediction" not in table.column_names:
-        return [None] * len(table)
-    arrays = [
-        [np.asarray(value, dtype=np.int64) for value in _lists(table[name])]
-        for name in ("soft_rivals", "soft_histograms")
-    ]
-    return list(zip(table["soft_prediction"].to_pylist(), *arrays, strict=True))
-
-
-def _lists(column: pa.ChunkedArray) -> list[NDArray[np.int64]]:
-    """Each row of a list column, without making Python integers of millions of values."""
-    rows: list[NDArray[np.int64]] = []
-    for chunk in column.chunks:
-        values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
-        rows += [values[start:stop] for start, stop in itertools.pairwise(offsets)]
-    return rows
-
-
-def _record(row: Mapping[str, Any], soft: SoftRow | None) -> InputRecord:
-    accurate = row["accurate_probabilities"]
-    return InputRecord(
-        index=row["index"],
-        label=row["label"],
-        selection_counts=np.array(row["selection_counts"], dtype=np.int64),
-        estimation_counts=np.array(row["estimation_counts"], dtype=np.int64),
-        selection_invalid=row["selection_invalid"],
-        estimation_invalid=row["estimation_invalid"],
-        accurate_probabilities=None if accurate is None else np.array(accurate, dtype=np.float32),
-        seconds=row["seconds"],
-        soft=soft,
-    )

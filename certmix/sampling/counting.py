@@ -3,8 +3,7 @@
 import torch
 
 from certmix.intervals.histograms import BINS, MAX_RIVALS, SHIFT, UNITS, num_rivals
-
-SELECTION, ESTIMATION = 0, 1
+from certmix.sampling.planner import ESTIMATION, SELECTION
 
 
 class VoteCounter:

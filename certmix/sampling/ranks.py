@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.5
 
 
 @dataclass
-class Team:
+class ProcessGroup:
     """The processes that sample one run together.
 
     Attributes:
@@ -93,14 +93,14 @@ class Team:
         return [entry for entry in made if entry is not None]
 
 
-def join_team() -> Team:
-    """The team that torchrun describes in the environment; a single process where there is none.
+def join_group() -> ProcessGroup:
+    """The group that torchrun describes in the environment; a single process where there is none.
 
     Raises: InvalidArgument: an environment that is not torchrun's.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
-        return Team()
+        return ProcessGroup()
     from torch.distributed.rendezvous import rendezvous
 
     try:
@@ -109,7 +109,7 @@ def join_team() -> Team:
         raise InvalidArgument(f"torchrun's environment must be complete, got: {str(error).splitlines()[0]}") from None
     _exit_with_parent()
     restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return Team(rank, size, store, f"certmix/{os.environ['TORCHELASTIC_RUN_ID']}/{restart}")
+    return ProcessGroup(rank, size, store, f"certmix/{os.environ['TORCHELASTIC_RUN_ID']}/{restart}")
 
 
 def local_device(name: str) -> str:

@@ -23,6 +23,9 @@ class Linear(torch.nn.Module):
         return (inputs.flatten(1) - 0.5) @ self.weight.T
 
 
+EXECUTION = ("device", "batch_size", "flush_seconds", "exact_batch")
+
+
 @pytest.fixture(scope="module")
 def dataset():
     generator = np.random.default_rng(0)
@@ -31,8 +34,10 @@ def dataset():
 
 
 def _sample(dataset, model=None, **options):
-    defaults = {"sigma": 0.5, "num_selection": 30, "num_estimation": 400, "seed": 5, "device": "cpu"}
-    return certmix.sample(model or Linear(classes=3), dataset, **{**defaults, **options})
+    execution = {"device": "cpu"} | {key: options.pop(key) for key in EXECUTION if key in options}
+    defaults = {"sigma": 0.5, "num_selection": 30, "num_estimation": 400, "seed": 5}
+    how = certmix.Execution(**execution)
+    return certmix.sample(model or Linear(classes=3), dataset, execution=how, **{**defaults, **options})
 
 
 @pytest.mark.parametrize("noise", ["integer", "float"])
@@ -89,8 +94,8 @@ def test_selection_and_estimation_draws_are_different(dataset):
 
 def test_fresh_seeds_differ_and_are_recorded(dataset):
     one, two = _sample(dataset, seed=None), _sample(dataset, seed=None)
-    assert one.manifest["draws"]["seed"] != two.manifest["draws"]["seed"]
-    again = _sample(dataset, seed=int(one.manifest["draws"]["seed"], 16))
+    assert one.draws.seed != two.draws.seed
+    again = _sample(dataset, seed=one.draws.seed)
     assert np.array_equal(one.estimation_counts, again.estimation_counts)
 
 
@@ -174,7 +179,7 @@ def test_a_model_of_the_wrong_shape_is_refused(dataset, model, message):
         ({"sigma": float("nan")}, "sigma must be > 0"),
         ({"num_selection": 0}, "num_selection must be >= 1"),
         ({"num_estimation": -1}, "num_estimation must be >= 1"),
-        ({"batch_size": 0}, "batch_size must be >= 1"),
+        ({"batch_size": 0}, "batch_size must be in"),
         ({"seed": 2**128}, "seed must be in"),
         ({"on_invalid": "ignore"}, "on_invalid must be error or count"),
         ({"noise": "uniform"}, "noise must be auto, integer or float"),
@@ -222,7 +227,7 @@ def test_a_finished_run_is_not_drawn_again(dataset, tmp_path):
     second = _sample(dataset, watched, out=tmp_path / "run", seed=None)
     assert not calls
     assert np.array_equal(first.estimation_counts, second.estimation_counts)
-    assert certmix.read_statistics(tmp_path / "run").manifest["audits"]
+    assert certmix.read_statistics(tmp_path / "run").manifest.audits
 
 
 def _scaled_integers(good):
@@ -280,9 +285,9 @@ def test_biased_float_noise_stops_the_run(dataset, monkeypatch, bias, check):
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_stored(dataset, tmp_path, monkeypatch):
-    from certmix.runs import store as statistics_store
+    from certmix import files
 
-    synced, whole = statistics_store.os.fsync, _sample(dataset)
+    synced, whole = files.os.fsync, _sample(dataset)
     calls = []
 
     def full(descriptor):
@@ -291,7 +296,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_stored(dataset, tmp_path, mo
             raise OSError(errno.ENOSPC, "No space left on device")
         return synced(descriptor)
 
-    monkeypatch.setattr(statistics_store.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*No space left on device.*stored draws are kept, free space"):
         _sample(dataset, out=tmp_path / "run", flush_seconds=0.0)
     monkeypatch.undo()

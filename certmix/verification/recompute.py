@@ -1,156 +1,22 @@
-"""Replay: re-draw some inputs of a stored run and re-derive every certificate by other arithmetic.
-
-This is how a third party trusts a published run: counts must come back bit for bit from the stored seed and the model,
-and every stated radius must hold in 50-digit arithmetic that shares no code with the certifiers.
-"""
+"""Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import mpmath
 import numpy as np
-import torch
 from scipy import special
 
-from certmix.certification.certify import RULES, Certificates, certify, quantisation_distance
-from certmix.certification.schedule import read_schedule
-from certmix.datasets import Dataset, Subset
+from certmix.certification.certify import RULES, Certificates, certify
 from certmix.errors import InvalidArgument
 from certmix.runs.store import Statistics
-from certmix.sampling.sample import sample
+from certmix.verification.redraw import Verification
 
 _mp = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
 _mp.dps = 50
 _LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 Bounds = tuple[Any, Any]  # p_A and p_B as high-precision numbers
-
-
-@dataclass
-class Verification:
-    """What a replay compared, and every difference in words; the run holds where `differences` is empty.
-
-    Attributes:
-        redrawn: indices of the inputs whose draws were repeated.
-        draws_repeated: number of draws that were repeated.
-        certificates_checked: number of radii recomputed at high precision.
-        differences: one line each.
-        remarks: what a reader should know, such as another torch version.
-    """
-
-    redrawn: list[int] = field(default_factory=list)
-    draws_repeated: int = 0
-    certificates_checked: int = 0
-    differences: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
-
-
-def redraw(
-    statistics: Statistics,
-    result: Verification,
-    *,
-    robust: torch.nn.Module,
-    dataset: Dataset,
-    accurate: torch.nn.Module | None = None,
-    count: int = 16,
-    seed: int | None = None,
-    device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Draw the noise of some random inputs again, from the stored seed, and note every vote that differs.
-
-    Args:
-        statistics: the stored votes, with their manifest.
-        result: takes the findings.
-        robust, accurate, dataset: what the run was made from; their fingerprints are compared.
-        count: inputs to draw again; all where it exceeds them.
-        seed: of the choice of inputs; fresh operating-system entropy by default, so that nobody can foresee it.
-        device: where the models run.
-        progress: called with (inputs done, inputs in all).
-    Raises: InvalidArgument: count < 1.
-    """
-    if count < 1:
-        raise InvalidArgument(f"sample must be >= 1 inputs to draw again, got {count}.")
-    draws, environment = statistics.manifest["draws"], statistics.manifest["environment"]
-    if dataset.fingerprint != draws["dataset"]["fingerprint"]:
-        result.differences.append("the data set's content is not what the run was drawn from (its fingerprint differs)")
-    place = {int(index): row for row, index in enumerate(dataset.indices)}
-    wanted = [index for index in statistics.indices.tolist() if index in place]
-    chosen = np.random.default_rng(seed).permutation(wanted)[:count]
-    again = sample(
-        robust,
-        Subset(dataset, [place[index] for index in sorted(chosen.tolist())]),
-        sigma=statistics.sigma,
-        num_selection=statistics.num_selection,
-        num_estimation=statistics.num_estimation,
-        accurate=accurate,
-        seed=int(draws["seed"], 16),
-        batch_size=environment["batch_size"],
-        exact_batch=True,
-        noise=draws["noise"]["kind"],
-        on_invalid=draws["on_invalid"],
-        votes=draws["votes"],
-        precision=draws["precision"],
-        fast=draws["fast"],
-        compiled=draws["compiled"],
-        schedule=None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma),
-        device=device,
-        progress=progress,
-    )
-    for name in ("model", "accurate"):
-        if draws[name] is not None and again.manifest["draws"][name] is not None:
-            _note_change(
-                f"sha256 of the {name}", draws[name]["sha256"], again.manifest["draws"][name]["sha256"], result
-            )
-    _note_change("noise", draws["noise"], again.manifest["draws"]["noise"], result)
-    for key in ("torch", "device", "threads"):
-        if environment[key] != again.manifest["environment"][key]:
-            result.remarks.append(
-                f"{key} is {again.manifest['environment'][key]} here and was {environment[key]}: the noise is the same, "
-                "but a model's rounding may differ, and with it a vote that was nearly tied"
-            )
-    compare_counts(statistics, again, result)
-
-
-def compare_counts(stored: Statistics, redrawn: Statistics, result: Verification) -> None:
-    """Note every redrawn input whose label, votes or accurate prediction differ from the stored ones.
-
-    Args:
-        stored: the published statistics.
-        redrawn: statistics of some of the same inputs, drawn again from the stored seed.
-        result: takes the findings.
-    """
-    place = {int(index): row for row, index in enumerate(stored.indices)}
-    for row, index in enumerate(redrawn.indices.tolist()):
-        kept = place[index]
-        result.redrawn.append(index)
-        result.draws_repeated += stored.num_selection + stored.num_estimation
-        for kind in ("selection", "estimation"):
-            old, new = (
-                np.append(getattr(s, f"{kind}_counts")[r], getattr(s, f"{kind}_invalid")[r])
-                for s, r in ((stored, kept), (redrawn, row))
-            )
-            if not np.array_equal(old, new):
-                result.differences.append(
-                    f"input {index}: {kind} votes stored {old.tolist()}, redrawn {new.tolist()} (last: invalid), "
-                    f"{int(np.abs(old - new).sum() + 1) // 2} differ"
-                )
-        if stored.soft is not None and redrawn.soft is not None:
-            old_bins, new_bins = stored.soft.estimation.counts[kept], redrawn.soft.estimation.counts[row]
-            if not np.array_equal(old_bins, new_bins):
-                moved = int(np.abs(old_bins - new_bins).sum()) // 2
-                result.differences.append(f"input {index}: {moved} soft votes fell into other bins when redrawn")
-        _note_change(f"label of input {index}", int(stored.labels[kept]), int(redrawn.labels[row]), result)
-        if stored.accurate_probabilities is not None and redrawn.accurate_probabilities is not None:
-            apart = np.abs(stored.accurate_probabilities[kept] - redrawn.accurate_probabilities[row]).max()
-            if apart > 1e-4:
-                result.differences.append(f"input {index}: the accurate model's probabilities differ by {apart:.2g}")
 
 
 def check_certificates(
@@ -175,20 +41,18 @@ def check_certificates(
     if certificates.votes == "soft":
         _check_soft(statistics, certificates, result, rule, bound)
         return
-    draws = statistics.manifest["draws"]
-    schedule = None if draws.get("schedule") is None else read_schedule(draws["schedule"], statistics.sigma)
-    noise = draws["noise"]
-    offset = quantisation_distance(statistics.manifest) if certificates.real_valued else 0.0
+    draws, schedule = statistics.draws, statistics.draws.schedule
+    offset = draws.quantisation_distance if certificates.real_valued else 0.0
     for row, index in enumerate(statistics.indices.tolist()):
         err = certificates.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
-            err = float(schedule.spent_at(statistics.estimation_counts[row].sum() + statistics.estimation_invalid[row]))
+            err = float(schedule.spent_at(statistics.estimation_draws[row]))
         winner, bounds = pair_bounds(
             statistics,
             row,
             failure_probability=err,
             rule=rule,
-            total_variation=float(noise.get("total_variation", 0.0)),
+            total_variation=draws.total_variation,
         )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
@@ -331,11 +195,6 @@ def _quantile(p: Any) -> Any:
         if abs(step) < _mp.mpf(10) ** -30:
             break
     return z
-
-
-def _note_change(what: str, stored: object, here: object, result: Verification) -> None:
-    if stored != here:
-        result.differences.append(f"{what}: stored {stored}, here {here}")
 
 
 def certificates_of(

@@ -1,0 +1,257 @@
+"""What defines a run's draws: the one description that a run folder, its reader and its referee share."""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, cast
+
+from certmix.certification.schedule import Schedule
+from certmix.errors import InvalidArgument
+from certmix.json_fields import Fields, first_difference
+
+Votes = Literal["hard", "soft", "both"]
+SeedSource = Literal["fresh", "chosen", "derived"]
+Json = dict[str, Any]
+MOST_DRAWS, MOST_CLASSES = 10**12, 10**6
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model: how it is loaded (None where it came from Python) and its fingerprint."""
+
+    spec: str | None
+    sha256: str
+
+    @classmethod
+    def from_json(cls, tree: Fields) -> "ModelRecord":
+        """Raises RunError where a field breaks its rule."""
+        made = cls(tree.optional("spec", lambda: tree.text("spec")), tree.sha256("sha256"))
+        tree.end()
+        return made
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """A data set, or a part of it.
+
+    Attributes:
+        spec: how it is loaded.
+        fingerprint: sha256 of the content of these inputs.
+        subset: how they were chosen, e.g. {"split": "test", "skip": 20}.
+        inputs: how many.
+        input_shape: of one.
+    """
+
+    spec: str
+    fingerprint: str
+    subset: Mapping[str, str | int | float | None]
+    inputs: int
+    input_shape: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, tree: Fields) -> "DataRecord":
+        """Raises RunError where a field breaks its rule."""
+        made = cls(
+            spec=tree.text("spec"),
+            fingerprint=tree.sha256("fingerprint"),
+            subset=tree.scalars("subset"),
+            inputs=tree.integer("inputs", 1, 10**9),
+            input_shape=tree.integers("input_shape", 1, 10**9),
+        )
+        tree.end()
+        return made
+
+    @property
+    def subset_text(self) -> str:
+        """The choice in words, e.g. "split test, skip 20"."""
+        return ", ".join(f"{key} {value}" for key, value in self.subset.items() if value is not None) or "all"
+
+
+@dataclass(frozen=True)
+class NoiseRecord:
+    """The noise besides sigma and seed.
+
+    Attributes:
+        kind: "integer" (exactly rounded on a grid) or "float".
+        generator: name of the counter-based generator.
+        levels: G of integer noise, grid steps per pixel unit; None for float noise.
+        table_sha256: of its threshold table.
+        total_variation: bound on the distance between the noise of one draw and the Gaussian it stands for.
+    """
+
+    kind: Literal["integer", "float"]
+    generator: str
+    levels: int | None = None
+    table_sha256: str | None = None
+    total_variation: float = 0.0
+
+    @classmethod
+    def from_json(cls, tree: Fields) -> "NoiseRecord":
+        """Raises RunError where a field breaks its rule."""
+        kind = cast(Literal["integer", "float"], tree.choice("kind", ("integer", "float")))
+        integer = kind == "integer"
+        made = cls(
+            kind=kind,
+            generator=tree.text("generator"),
+            levels=tree.integer("levels", 1, 65_535) if integer else tree.optional("levels", lambda: 0),
+            table_sha256=tree.sha256("table_sha256") if integer else tree.optional("table_sha256", lambda: ""),
+            total_variation=tree.number("total_variation", 0.0, 1.0),
+        )
+        tree.end()
+        return made
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Everything that defines the draws of a run; two runs of equal draws hold equal votes.
+
+    Attributes:
+        model: base classifier h; `accurate`: g, or None.
+        dataset: the inputs.
+        num_classes: number of classes.
+        sigma: standard deviation of the noise, in [0, 1] pixel units.
+        num_selection, num_estimation: draws per input; the second is the most where sampling may stop early.
+        votes: what is stored of a draw: "hard" (its class), "soft" (its probabilities) or "both".
+        noise: see `NoiseRecord`.
+        seed: in [0, 2**128).
+        seed_source: "fresh" entropy, "chosen" by hand, or "derived" from these draws and `seed_text`: see `derive_seed`.
+        seed_text: public text behind a derived seed.
+        on_invalid: what a non-finite output is: an "error", or "count"ed as a vote against.
+        schedule: looks at which an input could stop early; None where all draws were made.
+    """
+
+    model: ModelRecord
+    accurate: ModelRecord | None
+    dataset: DataRecord
+    num_classes: int
+    sigma: float
+    num_selection: int
+    num_estimation: int
+    votes: Votes
+    noise: NoiseRecord
+    seed: int
+    seed_source: SeedSource = "chosen"
+    seed_text: str | None = None
+    on_invalid: Literal["error", "count"] = "error"
+    schedule: Schedule | None = None
+
+    @property
+    def size(self) -> int:
+        """Elements of one input."""
+        return math.prod(self.dataset.input_shape)
+
+    @property
+    def grid_levels(self) -> int | None:
+        """G of integer noise; None for float noise."""
+        return self.noise.levels
+
+    @property
+    def total_variation(self) -> float:
+        """Distance of the drawn noise from the Gaussian, at most."""
+        return self.noise.total_variation
+
+    @property
+    def quantisation_distance(self) -> float:
+        """How far rounding to the grid can move an input: sqrt(d) / (2 G) in l2, rounded up, in pixel units.
+
+        A predictor that rounds its input to the grid keeps a certificate about grid inputs for every real-valued input
+        inside the radius less this distance. Source: Voracek and Hein 2023, arXiv:2207.07209.
+
+        Raises: InvalidArgument: draws without integer noise, whose certificates are not about a grid.
+        """
+        if self.noise.levels is None:
+            raise InvalidArgument(
+                "real_valued is for runs drawn with integer noise; certificates of float noise have no grid."
+            )
+        return math.nextafter(math.sqrt(self.size) / (2 * self.noise.levels), math.inf)
+
+    def allowed_totals(self) -> tuple[int, ...]:
+        """Numbers of estimation draws that an input may have."""
+        return (self.num_estimation,) if self.schedule is None else self.schedule.looks
+
+    def disagreement(self, other: "Draws", *, parts: bool = False) -> str | None:
+        """The first difference in words, "sigma: the run has 0.5, asked for is 0.25"; None where the two agree.
+
+        Args:
+            other: what is asked for.
+            parts: allow other inputs of the same data set, and other schedules of them: parts of one run.
+        """
+        mine, theirs = self.as_part() if parts else self, other.as_part() if parts else other
+        return first_difference(mine.to_json(), theirs.to_json(), whole="dataset.subset")
+
+    def as_part(self) -> "Draws":
+        """These draws without what tells one part of a run from another: which inputs it holds."""
+        return replace(self, dataset=replace(self.dataset, fingerprint="0" * 64, subset={}, inputs=1))
+
+    def derive_seed(self, text: str) -> int:
+        """128 bits of the sha256 of everything but the seed, and a public text: nobody can try seeds unseen."""
+        bare = replace(self, seed=0, seed_source="derived", seed_text=text)
+        digest = hashlib.sha256(json.dumps(bare.to_json(), sort_keys=True).encode())
+        return int.from_bytes(digest.digest()[:16], "big")
+
+    def to_json(self) -> Json:
+        """As plain values: what the manifest holds under "draws"."""
+        made: Json = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("model", "accurate", "dataset", "noise"):
+            if made[name] is not None:
+                made[name] = {field.name: getattr(made[name], field.name) for field in fields(made[name])}
+        made["dataset"] |= {"subset": dict(self.dataset.subset), "input_shape": list(self.dataset.input_shape)}
+        schedule = None if self.schedule is None else self.schedule.describe()
+        return {**made, "seed": hex(self.seed), "schedule": schedule}
+
+    @classmethod
+    def from_json(cls, tree: Fields) -> "Draws":
+        """Of what `to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
+        sigma = tree.number("sigma", 0.0, 1e6, open_low=True)
+        num_estimation = tree.integer("num_estimation", 1, MOST_DRAWS)
+        seed_source = cast(SeedSource, tree.choice("seed_source", ("fresh", "chosen", "derived")))
+        made = cls(
+            model=ModelRecord.from_json(tree.part("model")),
+            accurate=tree.optional("accurate", lambda: ModelRecord.from_json(tree.part("accurate"))),
+            dataset=DataRecord.from_json(tree.part("dataset")),
+            num_classes=tree.integer("num_classes", 2, MOST_CLASSES),
+            sigma=sigma,
+            num_selection=tree.integer("num_selection", 1, MOST_DRAWS),
+            num_estimation=num_estimation,
+            votes=cast(Votes, tree.choice("votes", ("hard", "soft", "both"))),
+            noise=NoiseRecord.from_json(tree.part("noise")),
+            seed=_seed(tree),
+            seed_source=seed_source,
+            seed_text=tree.optional("seed_text", lambda: tree.text("seed_text")),
+            on_invalid=cast(Literal["error", "count"], tree.choice("on_invalid", ("error", "count"))),
+            schedule=tree.optional("schedule", lambda: _schedule(tree.part("schedule"), sigma, num_estimation)),
+        )
+        tree.end()
+        return made
+
+
+def _seed(tree: Fields) -> int:
+    text = tree.text("seed")
+    try:
+        seed = int(text, 16)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < 2**128:
+        raise tree._refuse("seed", "hexadecimal, below 2**128", text)
+    return seed
+
+
+def _schedule(tree: Fields, sigma: float, num_estimation: int) -> Schedule:
+    """Of what `Schedule.describe` made; its spending must be that of its looks."""
+    made = Schedule(
+        looks=tree.integers("looks", 1, num_estimation),
+        failure_probability=tree.number("failure_probability", 0.0, 1.0, open_low=True),
+        sigma=sigma,
+        mixing_weight=tree.number("mixing_weight", 0.0, 1.0),
+        target_radius=tree.optional("target_radius", lambda: tree.number("target_radius", 0.0)),
+        radius_tolerance=tree.optional("radius_tolerance", lambda: tree.number("radius_tolerance", 0.0, 1.0)),
+    )
+    stated = tree._take("spending")
+    ascending = made.looks and all(low < high for low, high in itertools.pairwise(made.looks))
+    if not ascending or made.looks[-1] != num_estimation or stated != list(made.spending):
+        raise tree._refuse("spending", "what its ascending looks imply", stated)
+    tree.end()
+    return made
