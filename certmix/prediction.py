@@ -170,7 +170,7 @@ class SmoothedMixture:
             self.mixing_weight,
             self.sigma,
             self.hard_accurate,
-            float(noise.get("total_variation", 0.0)),
+            noise.total_variation,
         )
         draws: dict[str, Any] = {
             "num_classes": self.num_classes,

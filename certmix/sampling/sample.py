@@ -20,7 +20,7 @@ from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
 from certmix.models.acceleration import accelerate, compile_model
-from certmix.noise import describe_noise, make_noise
+from certmix.noise import NoiseRecord, describe_noise, make_noise
 from certmix.runs.records import InputRecord
 from certmix.runs.store import (
     MANIFEST,
@@ -129,7 +129,7 @@ def sample(
         "votes": votes,
         "noise": describe_noise(
             noise, sigma=sigma, size=math.prod(dataset.input_shape), grid_levels=dataset.grid_levels
-        ),
+        ).to_json(),
         "precision": precision,
         "fast": fast,
         "compiled": compiled,
@@ -226,7 +226,7 @@ def _draw_loop(
 ) -> DrawLoop:
     draws = manifest["draws"]
     made = make_noise(
-        draws["noise"],
+        NoiseRecord.from_json(draws["noise"]),
         seed=int(draws["seed"], 16),
         sigma=draws["sigma"],
         size=math.prod(dataset.input_shape),
