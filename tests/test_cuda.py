@@ -63,7 +63,7 @@ def test_the_host_does_not_wait_inside_the_loop(votes, noise):
         "on_invalid": "error",
         "seed": "0x1",
         "sigma": 0.5,
-        "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255),
+        "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255).to_json(),
     }
     manifest = {"draws": draws, "environment": {"batch_size": 256}}
     loop = _draw_loop(model.eval().to(CUDA), None, data, manifest, CUDA, None)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from certmix.errors import InvalidArgument
+from certmix.noise import clip_range
 
 _ROWS = 4_000  # noisy inputs per forward pass
 
@@ -61,8 +62,9 @@ def count_votes(
         inputs: shape (batch, ...); need not lie on any grid.
         draws: votes per input.
         generator: of the noise.
-        grid_levels: G rounds noisy inputs to multiples of 1/G first: then the classifier that integer noise certifies
-            (the one that rounds, smoothed by N(0, sigma^2)) is defined for every real-valued input, and so is its guarantee.
+        grid_levels: G rounds noisy inputs to multiples of 1/G first and clips them: then the classifier that integer noise
+            certifies (the one that rounds and clips, smoothed by N(0, sigma^2)) is defined for every real-valued input,
+            and so is its guarantee.
     """
     counts: Tensor | None = None
     for done in range(0, draws, size := max(1, min(draws, _ROWS // max(len(inputs), 1)))):
@@ -71,7 +73,7 @@ def count_votes(
         noise = torch.randn(repeated.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
         noisy = repeated + sigma * noise
         if grid_levels is not None:
-            noisy = torch.round(noisy * grid_levels) / grid_levels
+            noisy = torch.round(noisy * grid_levels).clamp_(*clip_range(sigma, grid_levels)) / grid_levels
         logits = base(noisy)
         votes = functional.one_hot(logits.argmax(dim=1), logits.shape[1]).view(now, len(inputs), -1).sum(dim=0)
         counts = votes if counts is None else counts + votes

@@ -1,14 +1,9 @@
 """Integer noise: the exactly rounded Gaussian on a grid, so that the ordinary certificate holds with no float gap.
 
-For inputs on the grid Z/G the smoothed classifier is that of F(round(G y) / G) at y = x + noise: with Gaussian noise
-that is a legitimate base function, and round(G x + G noise) = G x + Z with Z = round(G noise), drawn without any float.
-Source: Voracek and Hein 2023, arXiv:2207.07209; the table and its two-word lookup are ours.
+The smoothed classifier is that of F(c(y)), c(y) = clip(round(G y)) / G at y = x + noise: a legitimate base function.
+`certmix.noise.table` proves that clip(G x + Z) / G, drawn here without any float, has the law of c(y).
 """
 
-import functools
-import hashlib
-
-import mpmath
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,65 +11,26 @@ from numpy.typing import NDArray
 from certmix.errors import InvalidArgument, NoiseError
 from certmix.noise.audit import NoiseAudit
 from certmix.noise.stream import Purpose, WordStream
+from certmix.noise.table import clip_range, thresholds
 
 _CHUNK = 1 << 16
+_OFF_GRID = 1e-4  # of a step: float32 leaves a grid of 255 by 1e-5; two roundings are allowed on finer grids
 _UNDECIDED = np.iinfo(np.int16).min  # marks table cells that 16 bits do not decide
-_MOST_STEPS = 32_000
 _TIES = 4096  # room for elements that 32 bits do not decide, on a device that must not wait for the host
 _SIGN = -(1 << 63)
-
-
-@functools.lru_cache(maxsize=16)
-def thresholds(sigma: float, levels: int) -> NDArray[np.uint64]:
-    """T[j] = floor(2^64 Phi((2j + 1) / (2 G sigma))), j = -G(K+1) .. G(K+1) - 1, K = max(1, int(6 sigma)).
-
-    Z = #{j : T[j] <= u} - G(K+1) for u uniform on 64 bits is the rounded Gaussian, up to a total variation of at most
-    (number of thresholds) 2^-63 per element. Computed at 50 decimal digits.
-
-    Args:
-        sigma: standard deviation, > 0, in [0, 1] pixel units.
-        levels: G, grid steps per pixel unit.
-    Returns: uint64, ascending, shape (2 G (K + 1),).
-    """
-    reach = levels * (max(1, int(6 * sigma)) + 1)
-    if reach + levels > _MOST_STEPS:  # input + noise is an int16
-        raise InvalidArgument(
-            f"sigma must be < {((_MOST_STEPS - levels) // levels) / 6:.3g} in integer noise mode with grid 1/{levels}, got "
-            f"{sigma}; use float."
-        )
-    context = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
-    context.dps = 50
-    scale = 2 * levels * context.mpf(sigma)
-    values = [int(context.floor(context.ncdf((2 * j + 1) / scale) * 2**64)) for j in range(-reach, reach)]
-    return np.array([min(value, 2**64 - 1) for value in values], dtype=np.uint64)
-
-
-def total_variation(sigma: float, levels: int, size: int) -> float:
-    """Bound on the total variation between the drawn noise of one input and the true rounded Gaussian."""
-    return float(len(thresholds(sigma, levels))) * 2.0**-63 * size
-
-
-def probabilities(sigma: float, levels: int) -> NDArray[np.float64]:
-    """P[Z = z] for z = -reach .. reach, shape (number of thresholds + 1,)."""
-    edges = np.concatenate([[0.0], thresholds(sigma, levels).astype(np.float64) * 2.0**-64, [1.0]])
-    return np.diff(edges)
-
-
-def table_hash(sigma: float, levels: int) -> str:
-    """Hex sha256 of the threshold table, recorded in the manifest."""
-    return hashlib.sha256(thresholds(sigma, levels).astype("<u8").tobytes()).hexdigest()
 
 
 class IntegerNoise:
     """Exactly rounded N(0, sigma^2) noise for inputs whose values are multiples of 1/levels.
 
-    Guarantee: the network sees float32(G x + Z) / G, where Z is a function of the draw's address alone; the
-    same integers on every device.
+    Guarantee: the network sees float32(clip(G x + Z, *clip_range)) / G, where Z is a function of the draw's address
+    alone; the same integers on every device. Its law is that of c(x + noise), c a fixed function, up to
+    `table.total_variation`.
 
     Args:
         seed, sigma, size, device, audit: as `GaussianNoise`.
         levels: G, e.g. 255 for 8-bit images.
-    Raises: InvalidArgument: from `accept`, for an input off the grid.
+    Raises: InvalidArgument: from `accept`, for an input off the grid or outside [0, 1].
     """
 
     def __init__(
@@ -83,7 +39,7 @@ class IntegerNoise:
         self.sigma, self.size, self.levels, self.audit = sigma, size, levels, audit
         self._stream = WordStream(seed, size, device)
         self._thresholds = thresholds(sigma, levels)
-        self._reach = len(self._thresholds) // 2
+        self._lowest, self._reach = clip_range(sigma, levels)
         self._upper_words = (self._thresholds >> np.uint64(32)).astype(
             np.uint32
         )  # u < T is decided by them but for ties
@@ -114,14 +70,20 @@ class IntegerNoise:
         return np.searchsorted(self._thresholds, uniform, side="right").astype(np.int64)
 
     def accept(self, clean: torch.Tensor, index: int) -> None:
-        """Raise InvalidArgument where `clean` is off the grid."""
-        scaled = clean.double() * self.levels
-        apart = (scaled - scaled.round()).abs()
-        if apart.max() > 1e-3:
-            worst = float(clean.reshape(-1)[apart.reshape(-1).argmax()])
+        """Raise InvalidArgument where `clean` is off the grid, or outside [0, 1], where the clip would not be exact."""
+        values = clean.reshape(-1)
+        scaled = values.double() * self.levels
+        outside = ~((scaled.round() >= 0) & (scaled.round() <= self.levels))  # NaN too
+        if outside.any():
             raise InvalidArgument(
-                f"integer noise needs inputs on the grid of 1/{self.levels}, got {worst:.9g} at input {index}; "
-                "use --noise float, or declare the data set's own grid."
+                f"integer noise needs inputs in [0, 1], got {float(values[outside][0]):.9g} at input {index}; use "
+                "--noise float, or scale the data."
+            )
+        apart = (scaled - scaled.round()).abs()
+        if apart.max() > max(_OFF_GRID, self.levels * 2.0**-23):
+            raise InvalidArgument(
+                f"integer noise needs inputs on the grid of 1/{self.levels}, got {float(values[apart.argmax()]):.9g} at "
+                f"input {index}; use --noise float, or declare the data set's own grid."
             )
 
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
@@ -132,7 +94,7 @@ class IntegerNoise:
             integers = self.integers(index, purpose, start + begin, len(part))
             if begin == 0 and self.audit is not None:
                 self.audit(integers)
-            part.copy_(integers + steps).div_(self.levels)
+            part.copy_(integers.add_(steps).clamp_(self._lowest, self._reach)).div_(self.levels)
 
     def integers(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
         """Z of consecutive draws, int16, shape (draws, size), on the device."""

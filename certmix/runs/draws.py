@@ -15,6 +15,7 @@ from certmix.json_fields import Fields, first_difference
 Votes = Literal["hard", "soft", "both"]
 SeedSource = Literal["fresh", "chosen", "derived"]
 Json = dict[str, Any]
+NOISE_GENERATOR = "philox4x64-10"
 MOST_DRAWS, MOST_CLASSES = 10**12, 10**6
 
 
@@ -95,10 +96,10 @@ class NoiseRecord:
         integer = kind == "integer"
         made = cls(
             kind=kind,
-            generator=tree.text("generator"),
+            generator=tree.choice("generator", (NOISE_GENERATOR,)),
             levels=tree.integer("levels", 1, 65_535) if integer else tree.optional("levels", lambda: 0),
             table_sha256=tree.sha256("table_sha256") if integer else tree.optional("table_sha256", lambda: ""),
-            total_variation=tree.number("total_variation", 0.0, 1.0),
+            total_variation=tree.number("total_variation", 0.0, 1.0 if integer else 0.0),
         )
         tree.end()
         return made

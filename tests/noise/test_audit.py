@@ -8,7 +8,7 @@ import torch
 
 from certmix.errors import NoiseError
 from certmix.noise.audit import NoiseAudit
-from certmix.noise.integer import probabilities
+from certmix.noise.table import probabilities
 
 SOURCES = {
     "variance": lambda g: 1.01**0.5 * g.standard_normal(30_000),

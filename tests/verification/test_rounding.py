@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy import special
 
 import certmix
 from certmix.datasets import ArrayDataset
-from certmix.noise.integer import probabilities
+from certmix.noise.table import probabilities
 
 ANCHOR = np.float32(200 / 255)
 SIGMA = 0.5
@@ -60,3 +61,39 @@ def test_the_certificate_of_integer_noise_holds_at_every_grid_point_inside():
             assert smoothed[step - offset] > 0.5, step
     # And it is not vacuous: further away, within float noise's claim, the class does change on the grid.
     assert smoothed[7 - offset] < 0.5
+
+
+class FurtherThanReach(torch.nn.Module):
+    """Class 1 where some value is further than the noise reaches: at x = 0 no draw gets there."""
+
+    def forward(self, inputs):
+        far = (inputs.flatten(1) > 2.0).any(dim=1).float()  # K + 1 at sigma 0.333
+        return torch.stack([1 - far, far], dim=1)
+
+
+def test_no_votes_come_from_beyond_the_clip():
+    # The noise ends at +-2. Without the clip 98 % of the draws at x = 1 pass 2 and none at x = 0 does, which no function
+    # of x + Gaussian noise can do; such runs certified class 1 here.
+    images = np.stack([np.zeros((3, 32, 32)), np.ones((3, 32, 32))]).astype(np.float32)
+    data = ArrayDataset(images, [0, 1], num_classes=2, grid_levels=255)
+    statistics = certmix.sample(FurtherThanReach(), data, sigma=0.333, num_estimation=2000, seed=1, device="cpu")
+    assert statistics.estimation_counts.tolist() == [[2000, 0], [2000, 0]]
+    assert statistics.manifest["draws"]["noise"]["total_variation"] < 1e-12
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_votes_of_the_clipped_base_have_its_true_probability(value):
+    # Class 1 where some value is at an end of [-1, 2]: true probabilities by the normal law, at both sides of the box.
+    class AtTheEnds(torch.nn.Module):
+        def forward(self, inputs):
+            y = inputs.flatten(1)
+            hit = ((y <= -1.0) | (y >= 2.0)).any(dim=1).float()
+            return torch.stack([1 - hit, hit], dim=1)
+
+    size, draws = 64, 20_000
+    data = ArrayDataset(np.full((1, 1, 8, 8), value, dtype=np.float32), [0], num_classes=2, grid_levels=255)
+    statistics = certmix.sample(AtTheEnds(), data, sigma=0.333, num_estimation=draws, seed=2, device="cpu")
+    one = special.ndtr(-(1 - 0.5 / 255) / 0.333) + special.ndtr(-(2 - 0.5 / 255) / 0.333)
+    true = 1 - (1 - one) ** size
+    assert special.bdtr(statistics.estimation_counts[0, 1], draws, true) > 1e-4
+    assert special.bdtrc(statistics.estimation_counts[0, 1] - 1, draws, true) > 1e-4
