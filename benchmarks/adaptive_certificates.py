@@ -60,7 +60,7 @@ def main() -> None:
     print(
         f"g {accuracy(g, held):.4f}, target {target:.4f}, reached {found.clean_accuracy:.4f}, shift {found.shift:.3f}"
     )
-    drawn = certmix.sample(h, test, accurate=g, sigma=SIGMA, num_estimation=options.draws, seed=2301, device="cpu")
+    drawn = certmix.sample(h, test, accurate=g, sigma=SIGMA, num_estimation=options.draws, seed=2301)
     lines = sweep(mixture, drawn, test, options.attacked)
     if options.figure:
         dashed = [name for name in lines if name.startswith("certified")]

@@ -44,7 +44,7 @@ def attack_run(demo: Path, sigma: float, options: argparse.Namespace) -> bool:
         certificates.radius[:, : options.max],
         WEIGHTS,
         sigma=sigma,
-        grid_levels=statistics.manifest["draws"]["noise"].get("levels"),
+        grid_levels=statistics.draws.grid_levels,
         restarts=options.restarts,
         steps=options.steps,
         seed=options.seed,

@@ -15,6 +15,7 @@ from sampling_overhead import conv_net
 
 import certmix
 from certmix.datasets import ArrayDataset
+from certmix.models.acceleration import accelerate
 from certmix.models import make_architecture
 from certmix.sampling.allocator import keep_freed_memory
 
@@ -44,9 +45,10 @@ def main() -> None:
         for how in WAYS:
 
             def run(number: int, model=model, how=how) -> None:
-                certmix.sample(
-                    model, data, sigma=0.5, num_estimation=number, seed=1, batch_size=32, device="cpu", **how
-                )
+                options = dict(how)
+                execution = certmix.Execution("cpu", 32, compile=options.pop("compiled", False))
+                evaluated = accelerate(model.eval(), **options)
+                certmix.sample(evaluated, data, sigma=0.5, num_estimation=number, seed=1, execution=execution)
 
             run(FEW)  # compiles
             best = {FEW: float("inf"), draws: float("inf")}

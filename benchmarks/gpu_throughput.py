@@ -58,10 +58,10 @@ def measure(name: str, model: torch.nn.Module, shape: tuple[int, ...], classes: 
         per_forward = seconds(forward) / passes / batch
         for noise in ("float", "integer"):
 
-            def run(precision=precision, fast=fast, batch=batch, noise=noise) -> None:
+            def run(evaluated=evaluated, batch=batch, noise=noise) -> None:
                 certmix.sample(
-                    model, data, sigma=0.5, num_selection=100, num_estimation=draws - 100, batch_size=batch, noise=noise,
-                    precision=precision, fast=fast, seed=0, device="cuda",
+                    evaluated, data, sigma=0.5, num_selection=100, num_estimation=draws - 100, noise=noise, seed=0,
+                    execution=certmix.Execution("cuda", batch),
                 )  # fmt: skip
 
             per_draw = seconds(run) / 2 / draws

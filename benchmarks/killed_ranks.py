@@ -59,8 +59,7 @@ def main() -> None:
         sigma=0.5,
         num_estimation=DRAWS,
         seed=7,
-        batch_size=200,
-        device="cpu",
+        execution=certmix.Execution("cpu", 200),
     )
     same = np.array_equal(disturbed.indices, alone.indices) and np.array_equal(
         disturbed.estimation_counts, alone.estimation_counts

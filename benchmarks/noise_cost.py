@@ -101,8 +101,9 @@ def per_run(device: str) -> None:
 
         def run(noise: str, model=model, data=data) -> None:
             certmix.sample(
-                model, data, sigma=0.5, num_selection=1, num_estimation=draws - 1, noise=noise, seed=0, device=device
-            )
+                model, data, sigma=0.5, num_selection=1, num_estimation=draws - 1, noise=noise, seed=0,
+                execution=certmix.Execution(str(device)),
+            )  # fmt: skip
 
         times = interleaved(
             {"forward": forward, "float": lambda run=run: run("float"), "integer": lambda run=run: run("integer")},

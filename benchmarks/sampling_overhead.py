@@ -105,8 +105,7 @@ def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, in
             sigma=SIGMA,
             num_selection=SELECTION,
             num_estimation=draws,
-            batch_size=batch,
-            device="cpu",
+            execution=certmix.Execution("cpu", batch),
             **options,
         )
 

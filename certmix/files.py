@@ -1,13 +1,17 @@
 """The one way to write a file: whole or not at all, never through a link, never over another file unasked."""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from certmix.errors import FileError, InvalidArgument
 
 _NAME_BYTES = 255  # longest file name of the usual file systems
+_CODES = ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE", "ETIMEDOUT")  # not all on Windows
+_MACHINE = {getattr(errno, name, None) for name in _CODES}
 
 
 def write_whole(path: str | Path, content: bytes | str, *, force: bool = False) -> None:
@@ -72,3 +76,46 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def open_regular(path: str | Path, what: str) -> int:
+    """A descriptor for reading a regular file at `read_at`'s positions; a FIFO or a device would hang or never end.
+
+    Args:
+        path: of the file.
+        what: kind of file, for errors.
+    Raises: InvalidArgument: no such file, or no regular one. FileError: it may not be read, or too many files are open.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidArgument(f"{what} {path} must exist; check the path.") from None
+    except OSError as error:
+        blame_machine(error, f"{what} {path}")
+        raise InvalidArgument(f"{what} {path} must be a file that can be read, got: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidArgument(f"{what} {path} must be a regular file, got a folder, pipe or device.")
+    return descriptor
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from a position of an open file; fewer where it ends."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows; data sets are read by one thread there
+    return os.read(descriptor, size)
+
+
+def blame_machine(error: BaseException, what: str) -> None:
+    """Raise FileError where memory, permissions or open files are to blame; else the file is, and the caller says so.
+
+    Args:
+        error: what reading raised.
+        what: was read, for the error.
+    """
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or ("memory" in text and ("alloc" in text or "out of" in text)):
+        raise FileError(f"{what} does not fit into memory; free some, or use a larger machine.") from error
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        raise FileError(f"{what} cannot be read now ({error.strerror}); it may well be whole.") from error

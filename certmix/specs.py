@@ -1,9 +1,25 @@
-"""`SOURCE:REF[,key=value...]`: how models and data sets are named on the command line and in manifests."""
+"""`SOURCE:REF[,key=value...]`: how models and data sets are named, and what a spec may run or import.
+
+A user's own file (`py:FILE.py:factory`) and anything else that runs code needs trust, which only the user can give: it is
+an argument of its own, never an option of a spec, and callers give it to no spec that comes from a file.
+"""
 
 import difflib
-from collections.abc import Iterable
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
-from certmix.errors import InvalidArgument
+from certmix.errors import CertmixError, InvalidArgument
+from certmix.files import blame_machine
+
+Factory = Callable[..., object]
+Made = TypeVar("Made")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def parse_spec(spec: str, sources: Iterable[str], what: str) -> tuple[str, str, dict[str, str]]:
@@ -14,7 +30,7 @@ def parse_spec(spec: str, sources: Iterable[str], what: str) -> tuple[str, str, 
         sources: the known sources.
         what: "model" or "data set", for the error.
     Returns: (source, reference, options).
-    Raises: InvalidArgument: an unknown source, with the choices and the nearest match; or an option without "=".
+    Raises: InvalidArgument: an unknown source, with the choices and the nearest match; an option without "=", or twice.
     Example:
         >>> parse_spec("npz:images.npz,grid_levels=255", ["digits", "npz"], "data set")
         ('npz', 'images.npz', {'grid_levels': '255'})
@@ -26,11 +42,11 @@ def parse_spec(spec: str, sources: Iterable[str], what: str) -> tuple[str, str, 
         near = difflib.get_close_matches(source, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise InvalidArgument(f"{what} spec must start with one of {', '.join(known)}, got {spec!r}{hint}")
-    options = {}
+    options: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidArgument(f"options of a {what} spec must be key=value, got {pair!r} in {spec!r}.")
+        if not equals or key in options:
+            raise InvalidArgument(f"options of a {what} spec must be key=value, each once, got {pair!r} in {spec!r}.")
         options[key] = value
     return source, reference, options
 
@@ -41,3 +57,97 @@ def refuse_unknown(options: Iterable[str], known: Iterable[str], spec: str) -> N
     for name in options:
         if name not in choices:
             raise InvalidArgument(f"options of {spec!r} must be among {', '.join(choices) or 'none'}, got {name!r}.")
+
+
+def need_trust(what: str, trust_model: bool) -> None:
+    """Raise InvalidArgument, naming the option, unless the user trusts what is about to run; "False" is no trust."""
+    if trust_model is not True:
+        raise InvalidArgument(
+            f"{what} runs code when loaded; add --trust-model (trust_model=True) if you trust it, and name it as an "
+            "option: what a run or a file names is never trusted."
+        )
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """An optional library. Raises InvalidArgument that names the extra which installs it.
+
+    Args:
+        module: to import, e.g. "torchvision.datasets".
+        extra: of certmix's package, e.g. "vision".
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError) as error:  # torchvision raises RuntimeError beside a torch of another build
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidArgument(
+            f"{module.partition('.')[0]} must be importable, got: {reason}; "
+            f"install it with pip install 'certmix[{extra}]'."
+        ) from None
+
+
+def in_one_line(make: Callable[[], Made], what: str) -> Made:
+    """What foreign code makes; whatever it raises becomes one line about `what`."""
+    try:
+        return make()
+    except CertmixError:
+        raise
+    except Exception as error:
+        blame_machine(error, what)
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidArgument(f"{what} cannot be loaded: {type(error).__name__}: {reason}") from error
+
+
+def factory_of_file(reference: str, spec: str, what: str = "model") -> Factory:
+    """The factory of `FILE.py:factory`; runs the file.
+
+    Args:
+        reference: path and name of a function or class, separated by the last colon.
+        spec: the whole spec, for errors.
+        what: "model" or "data set", for errors.
+    Raises: InvalidArgument: no such file or name, or a file that fails when run.
+    """
+    path, _, factory = reference.rpartition(":")
+    if not factory or not Path(path).is_file():
+        raise InvalidArgument(f"py {what} must be py:FILE.py:factory with an existing file, got {spec!r}.")
+    name = f"certmix_user_{hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise InvalidArgument(f"py {what} must be a Python file, got {path!r}.")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidArgument(f"{path} must run without error, got {type(error).__name__}: {error}") from error
+    return _attribute(module, factory, spec, what)
+
+
+def factory_of_package(name: str, what: str = "model") -> Factory:
+    """The factory of `pkg.module:factory`; imports the module. Raises InvalidArgument where it is not there."""
+    module, _, factory = name.partition(":")
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:
+        raise InvalidArgument(
+            f"{name!r} must name an importable module, got {type(error).__name__}: {error}"
+        ) from error
+    return _attribute(imported, factory, name, what)
+
+
+def call_factory(factory: Factory, settings: Mapping[str, Any], spec: str) -> object:
+    """What a factory returns for key=value settings; whole numbers are passed as int, other text as it is.
+
+    Raises: InvalidArgument: settings that the factory does not take.
+    """
+    typed = {key: int(value) if _WHOLE.fullmatch(str(value)) else value for key, value in settings.items()}
+    try:
+        return factory(**typed)
+    except TypeError as error:
+        raise InvalidArgument(f"options of {spec!r} must be what its factory takes, got: {error}") from None
+
+
+def _attribute(module: object, name: str, spec: str, what: str) -> Factory:
+    factory: Factory | None = getattr(module, name, None)
+    if factory is None or not callable(factory):
+        raise InvalidArgument(f"{spec!r} must name a function that returns a {what}, found no callable {name!r}.")
+    return factory

@@ -41,8 +41,8 @@ def test_float_noise_agrees_up_to_rounding():
 def test_statistics_agree_with_the_cpus_but_for_near_ties(votes):
     torch.manual_seed(0)
     model, data = make_architecture("digits-cnn"), load_dataset("digits", max=20)
-    how = {"sigma": 0.5, "num_estimation": 5000, "seed": 4, "batch_size": 500, "votes": votes}
-    gpu, cpu = (certmix.sample(model, data, **how, device=name) for name in ("cuda", "cpu"))
+    how = {"sigma": 0.5, "num_estimation": 5000, "seed": 4, "votes": votes}
+    gpu, cpu = (certmix.sample(model, data, **how, execution=certmix.Execution(name, 500)) for name in ("cuda", "cpu"))
     moved = np.abs(gpu.estimation_counts - cpu.estimation_counts).sum() / 2
     print(f"{moved:.0f} of {gpu.estimation_counts.sum()} votes differ")
     assert moved <= 1e-3 * gpu.estimation_counts.sum()

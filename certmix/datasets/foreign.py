@@ -13,8 +13,7 @@ from certmix.datasets.base import Dataset
 from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.mapped import MappedDataset
 from certmix.errors import InvalidArgument
-from certmix.extras import import_extra, in_one_line
-from certmix.python_source import call_factory, factory_of_file, need_trust
+from certmix.specs import call_factory, factory_of_file, import_extra, in_one_line, need_trust
 
 _IMAGE_COLUMNS = ("image", "img", "pixel_values", "inputs")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "target")

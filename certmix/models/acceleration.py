@@ -1,35 +1,78 @@
-"""A faster copy of a classifier: batch norms folded into convolutions, channels last, another precision.
+"""`precision=` and `fast=1` of a model spec: another precision, batch norms folded into convolutions, channels last.
 
-What comes out is another base classifier by rounding, sound to certify as itself: a run records what was done, and the same
-must be done to predict.
+What comes out is another base classifier by rounding, sound to certify as itself: the spec of a run says what was done,
+the model's fingerprint tells them apart, and all that loads the run's model does the same.
 """
 
 import copy
+from collections import Counter
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from certmix.models.precision import to_precision
+from certmix.errors import InvalidArgument
+
+OPTIONS = ("precision", "fast")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class ChannelsLast(nn.Module):
-    """A convolutional network whose inputs and weights are laid out channels last.
+class Accelerated(nn.Module):
+    """A classifier that computes in a precision, with its weights and inputs laid out channels last where `fast`.
+
+    Noise is added before, in float32 or in integers; logits come back in float32.
 
     Args:
-        model: (batch, channels, height, width) -> logits; changed in place.
+        model: (batch, ...) float32 -> logits; changed in place.
+        precision: "fp32", "bf16" or "fp16".
+        fast: channels last.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, precision: str, fast: bool) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision, self.fast, self._dtype = precision, fast, PRECISIONS[precision]
+        self.model = model.to(self._dtype)
+        if fast:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def extra_repr(self) -> str:
+        """What was done, which fingerprints take in."""
+        return f"precision={self.precision}, fast={self.fast}"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits, shape (batch, classes)."""
-        if inputs.ndim == 4:
+        """Float32 logits of float32 inputs."""
+        if self.fast and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        outputs: torch.Tensor = self.model(inputs)
-        return outputs
+        outputs: torch.Tensor = self.model(inputs.to(self._dtype))
+        return outputs.float()
+
+
+def accelerate(model: nn.Module, *, precision: str = "fp32", fast: bool = False) -> nn.Module:
+    """The classifier that a spec with these options names: the model itself where they ask for nothing.
+
+    Args:
+        model: float32 classifier; left as it is.
+        precision: "fp32", "bf16" or "fp16".
+        fast: fold batch norms and lay out channels last.
+    Raises: InvalidArgument: another precision.
+    Example:
+        >>> accelerate(nn.Linear(2, 2), precision="bf16")(torch.zeros(1, 2)).dtype
+        torch.float32
+    """
+    if precision not in PRECISIONS:
+        raise InvalidArgument(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "fp32" and not fast:
+        return model
+    own = copy.deepcopy(model)
+    return Accelerated(fold_batch_norms(own) if fast else own, precision, fast).train(model.training)
+
+
+def accelerate_as(model: nn.Module, options: dict[str, str], spec: str) -> nn.Module:
+    """`accelerate` by the options of a spec: `precision=NAME` and `fast=0|1`. Raises InvalidArgument for other values."""
+    fast = options.get("fast", "0")
+    if fast not in ("0", "1"):
+        raise InvalidArgument(f"fast must be 0 or 1 in {spec!r}, got {fast!r}.")
+    return accelerate(model, precision=options.get("precision", "fp32"), fast=fast == "1")
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
@@ -44,13 +87,14 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     except Exception:  # torch.fx raises whatever the model's code raises on symbols
         return model
     parts = dict(traced.named_modules())
+    uses = Counter(node.target for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.args else None
         if not (node.op == "call_module" and isinstance(before, fx.Node) and before.op == "call_module"):
             continue
         convolution, norm = parts[before.target], parts[node.target]
         pair = isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats
-        if pair and len(before.users) == 1:
+        if pair and len(before.users) == uses[before.target] == 1:
             folded = fuse_conv_bn_eval(convolution, norm)
             parts[before.target] = folded
             traced.set_submodule(str(before.target), folded)
@@ -69,17 +113,3 @@ def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     compiled: nn.Module = torch.compile(model, mode=mode, dynamic=False)  # type: ignore[assignment]
     return compiled
-
-
-def accelerate(model: nn.Module, *, precision: str = "fp32", fast: bool = False) -> nn.Module:
-    """The classifier that a run really evaluates.
-
-    Args:
-        model: float32 classifier in eval mode; left as it is.
-        precision: "fp32", "bf16" or "fp16", see `to_precision`.
-        fast: fold batch norms and lay out channels last.
-    Raises: InvalidArgument: another precision.
-    """
-    if fast:
-        model = ChannelsLast(copy.deepcopy(fold_batch_norms(model)))
-    return to_precision(model, precision).eval()

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from certmix.errors import InvalidArgument
+from certmix.files import blame_machine, open_regular
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 _STATE_NAMES = ("state_dict", "model_state_dict", "model", "net", "params")
@@ -35,9 +36,9 @@ def read_state(path: str) -> tuple[State, dict[str, Any]]:
 
 def refuse_foreign_file(path: str) -> None:
     """Raise InvalidArgument where a model file is missing, empty, or an HTML page."""
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise InvalidArgument(f"model file must exist, got {path!r}; check the path.")
-    with open(path, "rb") as handle:
+    with open(open_regular(path, "model file"), "rb") as handle:
         start = handle.read(512)
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         kind = "a safetensors file" if path.endswith(".safetensors") else "a model file"
@@ -88,8 +89,9 @@ def _read_safetensors(path: str) -> tuple[State, dict[str, Any]]:
         with safe_open(path, framework="pt") as handle:
             state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  (no mapping)
             return state, dict(handle.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise InvalidArgument(f"{path} must be a safetensors file, got {error}.") from None
+    except (SafetensorError, OSError, RuntimeError, MemoryError, UnicodeError) as error:
+        blame_machine(error, path)
+        raise InvalidArgument(f"{path} must be a safetensors file, got {_short(error)}.") from None
 
 
 def _read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
@@ -109,7 +111,8 @@ def _read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
                 "where you trust it, load it yourself and save only model.state_dict()."
             ) from None
         raise InvalidArgument(f"{path} must be a checkpoint of tensors, got: {_short(error)}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, MemoryError) as error:
+        blame_machine(error, path)
         raise InvalidArgument(f"{path} must be a whole checkpoint of torch.save, got: {_short(error)}") from None
     if not isinstance(content, Mapping):
         raise InvalidArgument(f"{path} must hold a state dict, got {type(content).__name__}.")

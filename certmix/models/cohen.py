@@ -7,10 +7,10 @@ or inside the names where it was trained in parallel. Source: Cohen et al. 2019,
 import torch
 
 from certmix.errors import InvalidArgument
-from certmix.extras import import_extra
 from certmix.models.checkpoints import State, fit_state, read_state
 from certmix.models.cifar_resnet import CifarResNet
 from certmix.models.normalisation import KNOWN, Loaded, Normalisation
+from certmix.specs import import_extra
 
 # Architecture -> depth, number of classes of its data set, and that data set's normalisation in the original code.
 _CIFAR = {"cifar_resnet20": 20, "cifar_resnet110": 110}
@@ -34,7 +34,7 @@ def load_cohen(path: str) -> Loaded:
         )
     state = {".".join(part for part in name.split(".") if part != "module"): value for name, value in state.items()}
     layer, network = _split(state)
-    if "fc.weight" not in network:
+    if "fc.weight" not in network or network["fc.weight"].ndim != 2:
         raise InvalidArgument(f"weights of {path} must fit {arch}, got no fc.weight; is the file whole?")
     classes = len(network["fc.weight"])
     model = _architecture(arch, classes, path)

@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from certmix.errors import InvalidArgument
-from certmix.extras import import_extra, in_one_line
 from certmix.models.checkpoints import fit_state, read_state, refuse_foreign_file
 from certmix.models.normalisation import Loaded, Normalisation
-from certmix.python_source import call_factory
+from certmix.specs import call_factory, import_extra, in_one_line, refuse_unknown
+
+# Others reach timm's own loaders of files (checkpoint_path), which unpickle without restriction.
+_TIMM_OPTIONS = ("num_classes", "in_chans", "img_size", "patch_size", "window_size", "global_pool")
+_TORCHVISION_OPTIONS = ("num_classes", "image_size", "width_mult", "init_weights", "aux_logits", "transform_input")
 
 
 def load_timm(name: str, settings: Mapping[str, Any], spec: str) -> Loaded:
@@ -21,7 +24,8 @@ def load_timm(name: str, settings: Mapping[str, Any], spec: str) -> Loaded:
 
     Args:
         name: e.g. "resnet18.a1_in1k".
-        settings: `weights=FILE|pretrained|none` (pretrained where left out), and arguments of timm.create_model.
+        settings: `weights=FILE|pretrained|none` (pretrained where left out), and num_classes, in_chans, img_size,
+            patch_size, window_size, global_pool.
         spec: for errors.
     Raises: InvalidArgument: timm is absent, no such model, or weights that cannot be had.
     """
@@ -29,6 +33,7 @@ def load_timm(name: str, settings: Mapping[str, Any], spec: str) -> Loaded:
     rest = dict(settings)
     weights = str(rest.pop("weights", "pretrained"))
     own = weights == "pretrained"
+    refuse_unknown(rest, _TIMM_OPTIONS, spec)
     model = _module(
         in_one_line(
             lambda: call_factory(library.create_model, {"model_name": name, "pretrained": own} | rest, spec), spec
@@ -45,7 +50,7 @@ def load_torchvision(name: str, settings: Mapping[str, Any], spec: str) -> Loade
 
     Args:
         name: e.g. "resnet50".
-        settings: `weights` (must be given) and arguments of the model.
+        settings: `weights` (must be given), num_classes, and a few other arguments of the model.
         spec: for errors.
     Raises: InvalidArgument: torchvision is absent, no such model or weights, or weights not stated.
     """
@@ -56,6 +61,7 @@ def load_torchvision(name: str, settings: Mapping[str, Any], spec: str) -> Loade
             f"{spec!r} must state its weights: weights=DEFAULT, weights=FILE or weights=none (random)."
         )
     weights = str(rest.pop("weights"))
+    refuse_unknown(rest, _TORCHVISION_OPTIONS, spec)
     file = "/" in weights or Path(weights).suffix in (".pt", ".pth", ".safetensors", ".tar")
     enum = None
     if not file and weights != "none":
@@ -154,14 +160,14 @@ def _preprocessing(library: Any, where: str, revision: str) -> Normalisation | s
     try:
         path = library.utils.cached_file(where, "preprocessor_config.json", revision=revision)
         stated = json.loads(Path(path).read_text())
-    except (OSError, ValueError, TypeError):
+        scale = stated.get("rescale_factor", 1 / 255)
+        if not stated.get("do_rescale", True) or abs(scale * 255 - 1) > 1e-6:
+            return "unknown"
+        if not stated.get("do_normalize", True):
+            return "inside"
+        return _normalisation(stated.get("image_mean"), stated.get("image_std"))
+    except (OSError, ValueError, TypeError, AttributeError):
         return "unknown"
-    scale = stated.get("rescale_factor", 1 / 255)
-    if not stated.get("do_rescale", True) or abs(scale * 255 - 1) > 1e-6:
-        return "unknown"
-    if not stated.get("do_normalize", True):
-        return "inside"
-    return _normalisation(stated.get("image_mean"), stated.get("image_std"))
 
 
 def _module(made: object) -> nn.Module:

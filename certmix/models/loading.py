@@ -4,45 +4,70 @@ import hashlib
 import json
 import os
 import re
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from certmix.errors import InvalidArgument
-from certmix.models import normalisation
+from certmix.models import acceleration, normalisation
 from certmix.models.architectures import ARCHITECTURES
 from certmix.models.checkpoints import CHECKPOINT_SUFFIXES, fit_state, read_state
 from certmix.models.cohen import load_cohen
 from certmix.models.denoiser_options import denoiser_of
 from certmix.models.normalisation import Loaded
-from certmix.python_source import Factory, call_factory, factory_of_file, factory_of_package, need_trust
-from certmix.specs import parse_spec, refuse_unknown
+from certmix.specs import (
+    Factory,
+    call_factory,
+    factory_of_file,
+    factory_of_package,
+    in_one_line,
+    need_trust,
+    parse_spec,
+    refuse_unknown,
+)
 
 SOURCES = ("FILE.safetensors", "FILE.pt", "cohen", "timm", "torchvision", "hf", "pt2", "py")
+_MOST_PARAMETERS = 10**9  # of a built-in architecture, whose settings a file may state
+_MOST_NESTED = 3  # a mixture of denoised models is two deep
+_depth: ContextVar[int] = ContextVar("depth of models inside models", default=0)
 
 
-def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch.nn.Module:
+def load_model(spec: str, /, *, trust_model: bool = False, **options: str) -> torch.nn.Module:
     """The classifier of a spec, in eval mode, on the CPU: inputs in [0, 1] -> logits.
 
     Specs: `FILE.safetensors` or `FILE.pt` with `,arch=NAME|pkg.module:factory|FILE.py:factory` (a file that certmix wrote
     names its architecture itself), `cohen:FILE.pth.tar`, `timm:NAME`, `torchvision:NAME`, `hf:NAME[@REVISION]`,
     `pt2:FILE`, and `py:FILE.py:factory`. Normalisation: `,mean=M/M/M,std=S/S/S` or `,normalize=cifar10|imagenet|none`,
     which weights that do not say it themselves need. Denoised smoothing: `,denoiser=SPEC` for an image-to-image module, or
-    `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`; see `certmix.models.denoiser_options`. Other key=value
-    options go to the factory.
+    `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`; see `certmix.models.denoiser_options`. Another base
+    classifier by rounding: `,precision=bf16|fp16` and `,fast=1` (batch norms folded, channels last). Other key=value options
+    go to the factory.
 
     Args:
         spec: see above.
-        trust_model: allow sources that run code: `py:`, `pt2:`, and `arch=` with a colon.
+        trust_model: allow sources that run code: `py:`, `pt2:`, and `arch=` with a colon. Give it to no spec that a run's
+            manifest or another file names.
         options: more key=value options.
     Raises: InvalidArgument: an unknown source or architecture, a missing, hostile or foreign file, weights of another
         shape, or a normalisation that nobody states.
     """
+    if _depth.get() >= _MOST_NESTED:
+        raise InvalidArgument(f"models inside models must be at most {_MOST_NESTED} deep, got {spec!r} in itself?")
+    token = _depth.set(_depth.get() + 1)
+    try:
+        return _load_whole(spec, trust_model, options)
+    finally:
+        _depth.reset(token)
+
+
+def _load_whole(spec: str, trust_model: bool, options: dict[str, str]) -> torch.nn.Module:
     source, reference, found = _parse(spec)
     settings = {**found, **options}
     how = {key: settings.pop(key) for key in normalisation.OPTIONS if key in settings}
     normalisation.chosen(how, spec)
+    faster = {key: settings.pop(key) for key in acceleration.OPTIONS if key in settings}
 
     def load_part(part: str, its_options: dict[str, str]) -> torch.nn.Module:
         kind, its_reference, its_own = _parse(part)
@@ -50,8 +75,9 @@ def load_model(spec: str, *, trust_model: bool = False, **options: str) -> torch
 
     make_denoiser = denoiser_of(settings, spec, load_part)
     loaded = _load(source, reference, settings, spec, trust_model)
-    model = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
-    vars(model)["certmix_spec"] = spec  # recorded by `certmix.sample`
+    plain = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
+    model = acceleration.accelerate_as(plain, faster, spec)
+    vars(model)["certmix_spec"] = ",".join([spec, *(f"{key}={value}" for key, value in options.items())])
     return model
 
 
@@ -83,14 +109,23 @@ def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trus
         need_trust(spec, trust_model)
         refuse_unknown(settings, normalisation.OPTIONS, spec)
         return foreign.load_exported(reference)
+    if source == "timm" and ":" in reference:
+        need_trust(spec, trust_model)  # hf-hub:NAME may load a pickle
     loaders = {"timm": foreign.load_timm, "torchvision": foreign.load_torchvision, "hf": foreign.load_hugging_face}
     return loaders[source](reference, settings, spec)
 
 
-def make_architecture(name: str, **settings: Any) -> torch.nn.Module:
+def make_architecture(name: str, /, **settings: Any) -> torch.nn.Module:
     """A built-in architecture with fresh weights. Raises InvalidArgument with the choices for an unknown name."""
     if name not in ARCHITECTURES:
         raise InvalidArgument(f"arch must be one of {', '.join(ARCHITECTURES)}, or pkg.module:factory, got {name!r}.")
+    if name != "adaptive-mixture":  # whose base models come through here themselves
+        with torch.device("meta"):
+            size = sum(parameter.numel() for parameter in _build(ARCHITECTURES[name], settings, name).parameters())
+        if size > _MOST_PARAMETERS:
+            raise InvalidArgument(
+                f"{name} must have at most {_MOST_PARAMETERS:,} parameters, got {size:,} by {settings}."
+            )
     return _build(ARCHITECTURES[name], settings, name)
 
 
@@ -127,10 +162,11 @@ def _load_file(path: str, arch: str | None, settings: dict[str, Any], trust_mode
 def _own_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """What certmix wrote into a safetensors file; nothing where another program did."""
     try:
-        own = json.loads(metadata.get("certmix", "{}"))
-    except ValueError:
-        return {}
-    return own if isinstance(own, dict) else {}
+        own: dict[str, Any] = json.loads(metadata.get("certmix", "{}"))
+        sound = isinstance(own.get("architecture", ""), str) and isinstance(own.get("settings", {}), dict)
+    except (ValueError, AttributeError, RecursionError):
+        sound = False
+    return own if sound else {}
 
 
 def _build_from_file(reference: str, settings: dict[str, Any], spec: str) -> torch.nn.Module:
@@ -141,7 +177,7 @@ def _build_from_file(reference: str, settings: dict[str, Any], spec: str) -> tor
 
 
 def _build(factory: Factory, settings: dict[str, Any], spec: str) -> torch.nn.Module:
-    model = call_factory(factory, settings, spec)
+    model = in_one_line(lambda: call_factory(factory, settings, spec), spec)
     if not isinstance(model, torch.nn.Module):
         raise InvalidArgument(f"{spec!r} must return a torch.nn.Module, got {type(model).__name__}.")
     return model

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.errors import InvalidArgument
+from certmix.files import blame_machine
 
 
 class NoiseSchedule:
@@ -94,6 +95,7 @@ def parse_schedule(text: str) -> NoiseSchedule:
     except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, InvalidArgument):
             raise
+        blame_machine(error, text)
         raise InvalidArgument(f"schedule {text} must be a .npy file of alpha_bar, got: {error}.") from None
 
 

@@ -44,7 +44,7 @@ def mixture():
 @pytest.fixture(scope="module")
 def statistics(mixture, test_data):
     return certmix.sample(
-        mixture.robust, test_data, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1, device="cpu"
+        mixture.robust, test_data, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1
     )
 
 

@@ -118,7 +118,8 @@ def scene():
 
 def _sample(scene, **options):
     model, data = scene
-    return certmix.sample(model, data, **{"sigma": 0.5, "num_estimation": 500, "seed": 3, "device": "cpu", **options})
+    how = certmix.Execution("cpu", options.pop("batch_size", None))
+    return certmix.sample(model, data, execution=how, **{"sigma": 0.5, "num_estimation": 500, "seed": 3, **options})
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

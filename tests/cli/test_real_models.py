@@ -34,9 +34,9 @@ def test_a_published_resnet110_certifies_cifar10_as_it_is(run, cifar, tmp_path):
     assert summary["subset"] == {"split": "test", "skip": 100, "max": 2, "indices": None}
     statistics = certmix.read_statistics(tmp_path / "run")
     assert statistics.indices.tolist() == [0, 100]
-    draws = statistics.manifest["draws"]
-    assert (draws["model"]["spec"], draws["noise"]["levels"]) == (checkpoint, 255)
-    assert draws["dataset"]["spec"] == cifar
+    draws = statistics.draws
+    assert (draws.model.spec, draws.noise.levels) == (checkpoint, 255)
+    assert draws.dataset.spec == cifar
     assert run("certify", tmp_path / "run", "--mixing-weight", 0.9, "--json").code == 0
     assert run("verify", tmp_path / "run", "--sample", 1, "--quiet").code == 0
 

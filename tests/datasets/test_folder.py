@@ -184,7 +184,8 @@ def resident():
 
 seen = []
 spec = f"folder:{sys.argv[1]},mode=rgb,resize=48,crop=40"
-how = {"sigma": 0.25, "num_selection": 4, "num_estimation": 4, "seed": 0, "batch_size": 8, "flush_seconds": 0.5}
+how = {"sigma": 0.25, "num_selection": 4, "num_estimation": 4, "seed": 0}
+how["execution"] = certmix.Execution("cpu", 8, flush_seconds=0.5)
 certmix.sample(Mean(), certmix.load_dataset(spec, max=20), out=sys.argv[2] + "-first", **how)  # brings libraries in
 data = certmix.load_dataset(spec)
 certmix.sample(Mean(), data, out=sys.argv[2], progress=lambda done, total: seen.append(resident()), **how)

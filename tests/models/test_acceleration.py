@@ -1,4 +1,4 @@
-"""Faster copies of a model: the same function up to rounding, and the original untouched."""
+"""Precision, folding and channels last: the same function up to rounding, and the original untouched."""
 
 import shutil
 
@@ -10,7 +10,10 @@ from torch import nn
 import certmix
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from certmix.models.acceleration import accelerate, fold_batch_norms
+from certmix.models import fingerprint, make_architecture
+from certmix.models.acceleration import PRECISIONS, accelerate, compile_model, fold_batch_norms
+from certmix.models.architectures import Normalized
+from certmix.models.cifar_resnet import CifarResNet
 
 
 def _network():
@@ -19,12 +22,16 @@ def _network():
         *(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
     )
-    for part in model:
+    _randomise_norms(model)
+    return model.eval()
+
+
+def _randomise_norms(model):
+    for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_()
             part.running_var.uniform_(0.5, 2.0)
             nn.init.uniform_(part.weight)
-    return model.eval()
 
 
 class Untraceable(nn.Module):
@@ -36,6 +43,17 @@ class Untraceable(nn.Module):
 
     def forward(self, inputs):
         return self.norm(inputs).mean((2, 3)) if inputs.sum() > 0 else inputs.mean((2, 3))
+
+
+class Shared(nn.Module):
+    """One convolution before two batch norms: it can be folded into neither."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, inputs):
+        return self.first(self.convolution(inputs)) - self.second(self.convolution(inputs.flip(1)))
 
 
 def test_folding_keeps_the_function_and_the_original():
@@ -51,37 +69,81 @@ def test_folding_keeps_the_function_and_the_original():
     assert model[0].weight.is_contiguous()
 
 
+def test_folding_goes_through_a_normalisation_which_still_checks_channels():
+    model = Normalized(_network(), [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]).eval()
+    folded, inputs = fold_batch_norms(model), torch.rand(5, 3, 8, 8)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+    assert torch.allclose(folded(inputs), model(inputs), atol=1e-5)
+    with pytest.raises(InvalidArgument, match="inputs must have 3 channels"):
+        folded(inputs[:, :1])
+
+
+def test_a_convolution_used_twice_is_not_folded():
+    torch.manual_seed(0)
+    model = Shared()
+    _randomise_norms(model)
+    inputs = torch.rand(2, 3, 4, 4)
+    assert torch.allclose(fold_batch_norms(model.eval())(inputs), model(inputs), atol=1e-5)
+
+
 def test_what_cannot_be_folded_is_left_as_it_is():
     model = Untraceable().eval()
     assert fold_batch_norms(model) is model
     plain = nn.Linear(2, 2)
     assert fold_batch_norms(plain) is plain
     assert accelerate(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), fast=True)(torch.zeros(3, 4)).shape == (3, 2)
-    with pytest.raises(InvalidArgument, match="precision must be one of fp32, bf16, fp16"):
-        accelerate(plain, precision="int3")
 
 
-quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own imports
-compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize(("precision", "close"), [("bf16", 0.1), ("fp16", 0.02)])
+def test_outputs_are_float32_and_near_those_of_float32(precision, close):
+    torch.manual_seed(0)
+    model = Normalized(CifarResNet(8), [0.5, 0.4, 0.3], [0.2, 0.2, 0.2]).eval()
+    before, x = fingerprint(model), torch.rand(4, 3, 32, 32)
+    cast, exact = accelerate(model, precision=precision), model(x)
+    outputs = cast(x)
+    assert outputs.dtype == torch.float32
+    assert not torch.equal(outputs, exact)
+    assert (outputs - exact).abs().max() < close * exact.abs().max()
+    assert torch.equal(outputs, outputs.to(PRECISIONS[precision]).float())  # computed there, not only cast here
+    assert not cast.training
+    assert fingerprint(model) == before
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"fast": True},
-        {"precision": "bf16"},
-        {"precision": "bf16", "fast": True},
-        pytest.param({"compiled": True}, marks=[compiler, quiet, pytest.mark.slow]),
-    ],
-)
-def test_runs_record_what_was_evaluated_and_vote_almost_alike(options):
+def test_the_casts_are_those_of_weights_and_inputs():
+    model = make_architecture("mlp", input_size=4, num_classes=3).eval()
+    x = torch.rand(5, 1, 2, 2)
+    layers = [layer for layer in model if isinstance(layer, torch.nn.Linear)]
+    hidden = x.flatten(1).bfloat16() @ layers[0].weight.bfloat16().T + layers[0].bias.bfloat16()
+    expected = (hidden.relu() @ layers[1].weight.bfloat16().T + layers[1].bias.bfloat16()).float()
+    assert torch.allclose(accelerate(model, precision="bf16")(x), expected, atol=2e-2)
+
+
+def test_each_way_is_another_classifier_and_float32_is_the_model_itself():
+    model = _network()
+    assert accelerate(model) is model
+    ways = [{"precision": name, "fast": fast} for name in PRECISIONS for fast in (False, True)]
+    assert len({fingerprint(accelerate(model, **way)) for way in ways}) == 6
+    with pytest.raises(InvalidArgument, match="precision must be one of fp32, bf16, fp16, got 'fp8'"):
+        accelerate(model, precision="fp8")
+
+
+@pytest.mark.parametrize("way", [{"fast": True}, {"precision": "bf16"}, {"precision": "bf16", "fast": True}])
+def test_runs_record_what_was_evaluated_and_vote_almost_alike(way):
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 256, (3, 3, 8, 8)) / 255).astype(np.float32)
     data = ArrayDataset(images, [0, 1, 2], num_classes=4, grid_levels=255)
     how = {"sigma": 0.25, "num_estimation": 400, "seed": 1, "batch_size": 100, "device": "cpu"}
     model = _network()
-    plain, other = certmix.sample(model, data, **how), certmix.sample(model, data, **how, **options)
-    assert {name: other.manifest["draws"][name] for name in options} == options
-    assert plain.manifest["draws"]["model"] == other.manifest["draws"]["model"]
+    plain, other = (certmix.sample(each, data, **how) for each in (model, accelerate(model, **way)))
     moved = np.abs(plain.estimation_counts - other.estimation_counts).sum() / 2
-    assert moved <= (5 if "precision" not in options else 120)
+    assert moved <= (5 if "precision" not in way else 120)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own imports
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_is_the_same_function_up_to_rounding():
+    model, inputs = _network(), torch.rand(5, 3, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(compile_model(model, torch.device("cpu"))(inputs), model(inputs), atol=1e-5)

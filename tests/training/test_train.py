@@ -29,7 +29,7 @@ def test_noise_in_training_makes_votes_certifiable(digits):
     for sigma in (0.0, 0.5):
         model = train(digits, sigma=sigma, epochs=40)
         assert accuracy(model, test) > 0.85
-        statistics = certmix.sample(model, test, sigma=0.5, num_estimation=500, seed=0, device="cpu")
+        statistics = certmix.sample(model, test, sigma=0.5, num_estimation=500, seed=0)
         certificates = certmix.certify(statistics)
         certified[sigma] = certmix.certified_accuracy(certificates, test.labels, [0.5]).accuracy[0, 0]
     assert certified[0.5] > certified[0.0] + 0.2

@@ -9,7 +9,8 @@ from certmix.certification.certify import RULES, bound_probabilities
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from certmix.verification.replay import Verification, bounds_of_counts, certifies, check_certificates, redraw
+from certmix.verification.recompute import bounds_of_counts, certifies, check_certificates
+from certmix.verification.redraw import Verification, redraw
 
 FORMULAS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper")
 
@@ -48,7 +49,7 @@ def scene():
     torch.manual_seed(0)
     h, g = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)) for _ in range(2))
     data = certmix.load_dataset("digits", max=6)
-    options = {"sigma": 0.5, "num_estimation": 300, "accurate": g, "seed": 9, "device": "cpu", "batch_size": 100}
+    options = {"sigma": 0.5, "num_estimation": 300, "accurate": g, "seed": 9, "execution": certmix.Execution("cpu", 100)}
     return h, g, data, certmix.sample(h, data, **options)
 
 
@@ -90,7 +91,7 @@ def test_another_model_data_set_or_seed_is_noticed(scene):
     redraw(statistics, result, robust=g, accurate=h, dataset=other, count=3)
     said = "\n".join(result.differences)
     for words in (
-        "data set's content",
+        "content of the data set",
         "sha256 of the model",
         "sha256 of the accurate",
         "votes stored",
