@@ -15,8 +15,8 @@ from sampling_overhead import conv_net
 
 import certmix
 from certmix.datasets import ArrayDataset
-from certmix.models.acceleration import accelerate
 from certmix.models import make_architecture
+from certmix.models.acceleration import accelerate
 from certmix.sampling.allocator import keep_freed_memory
 
 FEW = 100

@@ -13,7 +13,8 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
 data = ArrayDataset(np.full((1, 3, 32, 32), 0.2, dtype=np.float32), [0], num_classes=10, grid_levels=255)
-certmix.sample(model, data, sigma=0.5, num_estimation=int(sys.argv[1]), votes=sys.argv[2], execution=certmix.Execution("cpu", 500))
+how = certmix.Execution("cpu", 500)
+certmix.sample(model, data, sigma=0.5, num_estimation=int(sys.argv[1]), votes=sys.argv[2], execution=how)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -8,7 +8,7 @@ import certmix
 from certmix.datasets import ArrayDataset, load_dataset
 from certmix.models import make_architecture
 from certmix.noise import describe_noise, make_noise
-from certmix.sampling.sample import _draw_loop
+from certmix.sampling.loop import DrawLoop, DrawPlan
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -55,27 +55,20 @@ def test_the_host_does_not_wait_inside_the_loop(votes, noise):
     images = np.zeros((2, 3, 32, 32), dtype=np.float32)
     data = ArrayDataset(images, [0, 1], num_classes=10, grid_levels=255)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 30 * 30, 10))
-    draws = {
-        "num_classes": 10,
-        "num_selection": 10,
-        "num_estimation": 4000,
-        "votes": votes,
-        "on_invalid": "error",
-        "seed": "0x1",
-        "sigma": 0.5,
-        "noise": describe_noise(noise, sigma=0.5, size=3072, grid_levels=255).to_json(),
-    }
-    manifest = {"draws": draws, "environment": {"batch_size": 256}}
-    loop = _draw_loop(model.eval().to(CUDA), None, data, manifest, CUDA, None)
-    positions = iter([0, 1])
-    with torch.inference_mode():
-        segments = loop._plan(positions, {})
-        loop._count(loop._forward(segments), segments)  # the first pass may initialise libraries
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            for _ in range(5):
-                loop._advance(segments)
-                segments = loop._plan(iter([]), {})
-                loop._count(loop._forward(segments), segments)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    record = describe_noise(noise, sigma=0.5, size=3072, grid_levels=255)
+    made = make_noise(record, seed=1, sigma=0.5, size=3072, device=CUDA)
+    plan = DrawPlan(10, 10, (4000,), soft=votes == "both")
+    loop = DrawLoop(model.eval().to(CUDA), None, data, plan, made, CUDA, 256)
+    records = loop.records(iter([0, 1]), {})
+    waits = []
+    loop.between_passes = lambda _: waits.append(None) or _passes(waits)
+    try:
+        next(records)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(waits) > 5
+
+
+def _passes(waits):
+    """From the second pass on the host must not wait; before the last ones, where counts are fetched, it may again."""
+    torch.cuda.set_sync_debug_mode("error" if 1 <= len(waits) < 12 else "default")

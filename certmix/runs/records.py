@@ -181,7 +181,8 @@ class _Checked:
         values = column.flatten()
         if values.null_count:
             self.refuse(f"has empty values in {name}")
-        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=kind).reshape(len(self.table), width)
+        # A copy: rows of a table are not writable, and would keep all of it in memory.
+        return np.array(values.to_numpy(zero_copy_only=False), dtype=kind).reshape(len(self.table), width)
 
     def soft(self, index: Integers, estimation: Integers) -> "list[SoftRow | None]":
         """Soft votes of every row; None for hard votes."""

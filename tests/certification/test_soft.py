@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from certmix.verification.replay import Verification, check_certificates
 from scipy import stats
 
 import certmix
@@ -13,7 +14,6 @@ from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals.histograms import UNITS, num_rivals, unpack
 from certmix.sampling.counting import ESTIMATION, SELECTION, VoteCounter
-from certmix.verification.replay import Verification, check_certificates
 from tests.soft import pack, soft_votes
 
 

@@ -49,7 +49,13 @@ def scene():
     torch.manual_seed(0)
     h, g = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)) for _ in range(2))
     data = certmix.load_dataset("digits", max=6)
-    options = {"sigma": 0.5, "num_estimation": 300, "accurate": g, "seed": 9, "execution": certmix.Execution("cpu", 100)}
+    options = {
+        "sigma": 0.5,
+        "num_estimation": 300,
+        "accurate": g,
+        "seed": 9,
+        "execution": certmix.Execution("cpu", 100),
+    }
     return h, g, data, certmix.sample(h, data, **options)
 
 

@@ -12,6 +12,8 @@ from certmix.noise.table import probabilities
 ANCHOR = np.float32(200 / 255)
 SIGMA = 0.5
 
+CPU = certmix.Execution("cpu")
+
 
 class RoundingDetector(torch.nn.Module):
     """Class 1 where (y - A) + A == y in float32: true of nearly every float reached from A, of few reached from afar.
@@ -76,7 +78,9 @@ def test_no_votes_come_from_beyond_the_clip():
     # of x + Gaussian noise can do; such runs certified class 1 here.
     images = np.stack([np.zeros((3, 32, 32)), np.ones((3, 32, 32))]).astype(np.float32)
     data = ArrayDataset(images, [0, 1], num_classes=2, grid_levels=255)
-    statistics = certmix.sample(FurtherThanReach(), data, sigma=0.333, num_estimation=2000, seed=1, execution=certmix.Execution("cpu"))
+    statistics = certmix.sample(
+        FurtherThanReach(), data, sigma=0.333, num_estimation=2000, seed=1, execution=certmix.Execution("cpu")
+    )
     assert statistics.estimation_counts.tolist() == [[2000, 0], [2000, 0]]
     assert statistics.draws.total_variation < 1e-12
 
@@ -92,7 +96,9 @@ def test_votes_of_the_clipped_base_have_its_true_probability(value):
 
     size, draws = 64, 20_000
     data = ArrayDataset(np.full((1, 1, 8, 8), value, dtype=np.float32), [0], num_classes=2, grid_levels=255)
-    statistics = certmix.sample(AtTheEnds(), data, sigma=0.333, num_estimation=draws, seed=2, execution=certmix.Execution("cpu"))
+    statistics = certmix.sample(
+        AtTheEnds(), data, sigma=0.333, num_estimation=draws, seed=2, execution=certmix.Execution("cpu")
+    )
     one = special.ndtr(-(1 - 0.5 / 255) / 0.333) + special.ndtr(-(2 - 0.5 / 255) / 0.333)
     true = 1 - (1 - one) ** size
     assert special.bdtr(statistics.estimation_counts[0, 1], draws, true) > 1e-4
