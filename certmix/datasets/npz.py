@@ -117,14 +117,14 @@ def _stream(
     spec: str,
     subset: dict[str, str],
 ) -> RecordDataset:
-    if labels.shape != (file.count,) or labels.dtype.kind not in "iu" or not file.count:
+    if labels.shape != (file.count,) or labels.dtype.kind not in "iu":
         os.close(file.descriptor)
         raise InvalidArgument(
-            f"labels of {spec} must be integers, one for each of {file.count} inputs (at least one), got {labels.dtype} "
-            f"of shape {labels.shape}."
+            f"labels of {spec} must be integers, one for each of {file.count} inputs, got {labels.dtype} of shape "
+            f"{labels.shape}."
         )
     truth = labels.astype(np.int64)
-    classes = int(truth.max()) + 1 if num_classes is None else num_classes
+    classes = int(truth.max(initial=0)) + 1 if num_classes is None else num_classes
     return RecordDataset([file], truth, spec=spec, input_shape=shape, num_classes=classes, subset=subset)
 
 

@@ -1,8 +1,11 @@
 """Folders of images: order, colour, resizing as the field does it, laziness, and every broken image named."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 
 from certmix.datasets import load_dataset
 from certmix.datasets.images import ImageReader
-from certmix.errors import InvalidArgument
+from certmix.errors import FileError, InvalidArgument
 from tests.datasets.files import write_folder
 
 
@@ -163,14 +166,60 @@ def test_folders_without_images_are_named(tmp_path):
     _refused(r"n00 must hold images \(\.jpg", lambda: load_dataset(f"folder:{tmp_path}"))
     Image.new("I;16", (8, 8)).save(tmp_path / "n00" / "a.png")
     _refused("has mode I;16, neither RGB nor grey", lambda: load_dataset(f"folder:{tmp_path}"))
-    _refused(
-        "must have 2 to 100,000 classes, got 1 in folder:", lambda: load_dataset(f"folder:{tmp_path},mode=grey")
-    )
+    _refused("must have 2 to 100,000 classes, got 1 in folder:", lambda: load_dataset(f"folder:{tmp_path},mode=grey"))
     (tmp_path / "n01").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "n01" / "a.png")
     deep = load_dataset(f"folder:{tmp_path},mode=grey")
     _refused("must have 8 bits per channel, got mode I;16", lambda: deep[0])
     _refused(r"no such folder\); check the path", lambda: load_dataset(f"folder:{tmp_path / 'absent'}"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize("name", ["n00/0000.jpg", "n01/0001.jpg"])
+def test_a_pipe_or_a_device_among_images_is_named_and_not_waited_for(tmp_path, name):
+    write_folder(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    def read():
+        data = load_dataset(f"folder:{tmp_path}")
+        return data[5], data.fingerprint
+
+    _refused(rf"{name} must be a regular file, got a folder, pipe or device", read)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    _refused(rf"{name} must be a regular file, got a folder, pipe or device", read)
+
+
+def test_huge_images_and_files_are_refused_undecoded(tmp_path, monkeypatch):
+    write_folder(tmp_path, suffix="png")
+    huge = (tmp_path / "n00" / "0000.png").read_bytes()
+    for width, height in ((100_000, 100_000), (2**30, 2**30), (9000, 9000)):
+        header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + huge[24:29]
+        content = huge[:12] + header + zlib.crc32(header).to_bytes(4, "big") + huge[33:]
+        (tmp_path / "n00" / "0000.png").write_bytes(content)
+        _refused("pixels", lambda: load_dataset(f"folder:{tmp_path}"))
+    (tmp_path / "n00" / "0000.png").write_bytes(huge)
+    for side in (10_000, 10**9, 10**18):
+        _refused(
+            "images must have at most 67,108,864 pixels, also resized",
+            lambda side=side: load_dataset(f"folder:{tmp_path},resize={side}"),
+        )
+    monkeypatch.setattr("certmix.datasets.images._MOST_BYTES", 100)
+    _refused("must have at most 100 bytes, got more", lambda: load_dataset(f"folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_an_image_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkeypatch, code):
+    write_folder(tmp_path)
+    data = load_dataset(f"folder:{tmp_path}")
+
+    def fail(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(FileError, match="cannot be read now .*it may well be whole"):
+        data[0]
 
 
 _MEASURE = """
