@@ -10,7 +10,7 @@ from pathlib import Path
 from certmix.errors import FileError, InvalidArgument
 
 _NAME_BYTES = 255  # longest file name of the usual file systems
-_CODES = ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE", "ETIMEDOUT")  # not all on Windows
+_CODES = ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE", "ENOSPC", "EDQUOT")  # not all on Windows
 _MACHINE = {getattr(errno, name, None) for name in _CODES}
 
 
@@ -97,6 +97,15 @@ def open_regular(path: str | Path, what: str) -> int:
         os.close(descriptor)
         raise InvalidArgument(f"{what} {path} must be a regular file, got a folder, pipe or device.")
     return descriptor
+
+
+def read_whole(path: str | Path, what: str, limit: int) -> bytes:
+    """The content of a regular file. Raises: as `open_regular`; InvalidArgument: more bytes than the limit."""
+    with open(open_regular(path, what), "rb") as handle:
+        content = handle.read(limit + 1)
+    if len(content) > limit:
+        raise InvalidArgument(f"{what} {path} must have at most {limit:,} bytes, got more.")
+    return content
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:

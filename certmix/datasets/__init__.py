@@ -18,10 +18,12 @@ from certmix.specs import parse_spec, refuse_unknown
 __all__ = ["ArrayDataset", "Dataset", "Subset", "load_dataset"]
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "folder", "npz", "py", "torchvision", "hf")
+_MOST_CLASSES = 100_000
 
 
 def load_dataset(
     spec: str,
+    /,
     *,
     split: str | None = None,
     skip: int = 1,
@@ -41,7 +43,8 @@ def load_dataset(
         skip: take every skip-th input.
         max: take at most so many, after `skip`.
         indices: take just these stable indices, as text: "3,14,15".
-        trust_model: allow sources that run code: `py:`.
+        trust_model: allow sources that run code: `py:`, and classes of torchvision that may. Give it to no spec that a
+            run's manifest or another file names.
     Raises: InvalidArgument: an unknown source, a missing file, values out of range, or an empty choice.
     Example:
         >>> data = load_dataset("digits", max=300)
@@ -49,6 +52,10 @@ def load_dataset(
         (300, (1, 8, 8), 10)
     """
     whole = _load_whole(spec, split, trust_model)
+    if not 2 <= whole.num_classes <= _MOST_CLASSES:
+        raise InvalidArgument(
+            f"a data set must have 2 to {_MOST_CLASSES:,} classes, got {whole.num_classes} in {spec}; is num_classes right?"
+        )
     for name, value in (("skip", skip), ("max", max)):
         if value is not None and value < 1:
             raise InvalidArgument(f"{name} must be >= 1, got {value}.")
@@ -59,6 +66,8 @@ def load_dataset(
         for index in wanted:
             if index not in place:
                 raise InvalidArgument(f"indices must be positions of {spec} ({split or 'default'} split), got {index}.")
+        if len(set(wanted)) < len(wanted):
+            raise InvalidArgument(f"indices must name each input once, got {_first_repeat(wanted)} twice.")
         positions = np.array([place[index] for index in wanted])
     if skip == 1 and max is None and indices is None:
         return whole
@@ -86,16 +95,20 @@ def _load_whole(spec: str, split: str | None, trust_model: bool) -> Dataset:
     from certmix.datasets import foreign
 
     if source == "torchvision":
-        return foreign.load_torchvision(reference, split, spec=spec, **options)
+        return foreign.load_torchvision(reference, split, options, trust_model=trust_model, spec=spec)
     if source == "hf":
-        return foreign.load_hugging_face(reference, split, spec=spec, **options)
-    return foreign.load_python(reference, split, trust_model=trust_model, spec=spec, **options)
+        return foreign.load_hugging_face(reference, split, options, spec=spec)
+    return foreign.load_python(reference, split, options, trust_model=trust_model, spec=spec)
 
 
 def _read(options: dict[str, str], spec: str, **known: Callable[[str, str], object]) -> dict[str, Any]:
     """The options of a spec as values. Raises InvalidArgument for one that is none of the known."""
     refuse_unknown(options, known, spec)
     return {name: known[name](name, text) for name, text in options.items()}
+
+
+def _first_repeat(values: list[int]) -> int:
+    return next(value for place, value in enumerate(values) if value in values[:place])
 
 
 def _text(name: str, text: str) -> str:

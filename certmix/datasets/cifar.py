@@ -3,13 +3,13 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; www.cs.toronto.edu/~kriz/cifar.html.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from certmix.datasets.records import RecordDataset, RecordFile
 from certmix.errors import InvalidArgument
+from certmix.files import open_regular
 
 _PIXELS = 3 * 32 * 32
 _CIFAR10 = {"test": ["test_batch.bin"], "train": [f"data_batch_{part}.bin" for part in range(1, 6)]}
@@ -80,7 +80,7 @@ def _load(
                 "it is truncated or of another format: download it again."
             )
         labels.append(np.array(np.memmap(path, dtype=np.uint8, mode="r", shape=(count, stride))[:, label]))
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_regular(path, name)
         opened.append(RecordFile(str(path), descriptor, start=label_bytes, stride=stride, count=count))
     return RecordDataset(
         opened,

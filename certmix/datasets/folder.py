@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from certmix.datasets.base import content_fingerprint
-from certmix.datasets.images import GRID_LEVELS, ImageReader
+from certmix.datasets.images import GRID_LEVELS, ImageReader, read_image
 from certmix.errors import InvalidArgument
+from certmix.files import read_whole
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 _SPLITS = {"train", "val", "valid", "validation", "test"}
@@ -71,10 +72,7 @@ class FolderDataset:
     def input_bytes(self, position: int) -> bytes:
         """The reader's options and the sha256 of one file, whose header and end are checked; nothing is decoded."""
         path = self._folder / self._names[position]
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InvalidArgument(f"image {path} cannot be read ({error.strerror}).") from None
+        content = read_image(path)
         self._reader.check(content, path)
         return self._reader.describe().encode() + hashlib.sha256(content).digest()
 
@@ -116,8 +114,9 @@ def load_folder(
     names = None
     if classes is not None:
         try:
-            names = [line.split()[0] for line in Path(classes).read_text().splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError):
+            text = read_whole(classes, "classes file", 2**20).decode()
+            names = [line.split()[0] for line in text.splitlines() if line.strip()]
+        except UnicodeDecodeError:
             raise InvalidArgument(f"classes must be a text file of folder names, got {classes!r}.") from None
     reader = ImageReader(mode=mode, resize=resize, crop=crop, interpolation=interpolation)
     return FolderDataset(

@@ -18,24 +18,30 @@ from certmix.specs import call_factory, factory_of_file, import_extra, in_one_li
 _IMAGE_COLUMNS = ("image", "img", "pixel_values", "inputs")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 _IMAGE_OPTIONS = ("mode", "resize", "crop", "interpolation")
+# Classes of torchvision.datasets that run nothing of their files; `mnist:` and `folder:` read MNIST's kind and ImageNet.
+_READ_ONLY = (
+    *("CIFAR10", "CIFAR100", "Country211", "DTD", "EuroSAT", "FGVCAircraft", "FakeData", "Flowers102", "Food101"),
+    *("GTSRB", "ImageFolder", "OxfordIIITPet", "RenderedSST2", "STL10", "SUN397", "SVHN", "StanfordCars", "USPS"),
+)
+_REFUSED = ("download", "loader", "is_valid_file", "transform", "target_transform", "transforms")
 _ATTRIBUTES = ("spec", "labels", "indices", "input_shape", "num_classes", "grid_levels", "fingerprint", "subset")
 
 
 def load_python(
-    reference: str, split: str | None = None, *, trust_model: bool = False, spec: str, **settings: Any
+    reference: str, split: str | None, settings: dict[str, str], *, trust_model: bool = False, spec: str
 ) -> Dataset:
     """What the factory of a Python file returns: a certmix `Dataset`, a map-style data set, or (inputs, labels).
 
     Args:
         reference: `FILE.py:factory`.
         split: passed to the factory as `split` where given.
+        settings: key=value options for the factory.
         trust_model: must be true, since the file runs.
         spec: the text that loads it again.
-        settings: key=value options for the factory.
     Raises: InvalidArgument: no trust, no such factory, or another kind of result.
     """
     need_trust(spec, trust_model)
-    settings |= {"split": split} if split else {}
+    settings = {**settings, "split": split} if split else settings
     made: Any = call_factory(factory_of_file(reference, spec, "data set"), settings, spec)
     subset: dict[str, object] = {"split": split} if split else {}
     if all(hasattr(made, name) for name in _ATTRIBUTES):
@@ -51,16 +57,29 @@ def load_python(
     return MappedDataset(made, spec=spec, num_classes=_classes_of(made), subset=subset)
 
 
-def load_torchvision(reference: str, split: str | None = None, *, spec: str, **settings: Any) -> MappedDataset:
+def load_torchvision(
+    reference: str, split: str | None, settings: dict[str, str], *, trust_model: bool = False, spec: str
+) -> MappedDataset:
     """A data set class of torchvision.datasets by name, without any download.
+
+    Those that read images, text and arrays only, or pickles whose checksums torchvision knows, need no trust; others may
+    run what their files hold (LSUNClass unpickles a cache). Images are converted here, so that no transform is taken.
 
     Args:
         reference: the class, e.g. "SVHN"; `root=DIR` and other arguments of it are options.
         split: becomes `split=...`, or `train=...` for classes that have that.
-        spec: the text that loads it again.
         settings: arguments of the class; mode, resize, crop and interpolation as for `folder:`.
-    Raises: InvalidArgument: torchvision is absent, no such class, or files that are not there.
+        trust_model: allow other classes than those of the list.
+        spec: the text that loads it again.
+    Raises: InvalidArgument: torchvision is absent, no such class, a class or an option that is not allowed, or files
+        that are not there.
     """
+    for name in settings:
+        if name in _REFUSED:
+            raise InvalidArgument(f"options of {spec!r} must not be {', '.join(_REFUSED)}, got {name!r}.")
+    if reference not in _READ_ONLY:
+        need_trust(f"torchvision:{reference} (not among {', '.join(_READ_ONLY)})", trust_model)
+    settings = dict(settings)
     module = import_extra("torchvision.datasets", "vision")
     kind = getattr(module, reference, None)
     if not isinstance(kind, type):
@@ -72,13 +91,13 @@ def load_torchvision(reference: str, split: str | None = None, *, spec: str, **s
     elif "train" in takes:
         if split not in (None, "train", "test"):
             raise InvalidArgument(f"split of torchvision:{reference} must be train or test, got {split!r}.")
-        settings["train"] = split == "train"
+        settings["train"] = "1" if split == "train" else "0"
     made: Any = in_one_line(lambda: call_factory(kind, settings, spec), spec)
     subset = {"split": split} if split else {}
     return MappedDataset(made, spec=spec, num_classes=_classes_of(made), image=image, subset=subset)
 
 
-def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **settings: Any) -> MappedDataset:
+def load_hugging_face(reference: str, split: str | None, settings: dict[str, str], *, spec: str) -> MappedDataset:
     """A data set of the `datasets` library from a folder (`save_to_disk`, Parquet or image files) or the local cache.
 
     Nothing is downloaded, and no script of a data set is run. Columns are found by name, or named: `image=img,label=y`.
@@ -86,11 +105,11 @@ def load_hugging_face(reference: str, split: str | None = None, *, spec: str, **
     Args:
         reference: a folder, or `org/name[@revision]` that is in the cache.
         split: its split; "test" where left out.
-        spec: the text that loads it again.
         settings: `image`, `label` (columns), `config`, and mode, resize, crop, interpolation as for `folder:`.
+        spec: the text that loads it again.
     Raises: InvalidArgument: the library is absent, nothing of that name is cached, no such split or column.
     """
-    library = import_extra("datasets", "hf")
+    library, settings = import_extra("datasets", "hf"), dict(settings)
     image = _image_options(settings)
     columns = {name: settings.pop(name, None) for name in ("image", "label", "config")}
     if settings:

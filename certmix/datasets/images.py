@@ -1,6 +1,7 @@
 """An image file or PIL image -> an input in [0, 1]: colour mode, resizing, cropping, and what is refused."""
 
 import io
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from certmix.errors import InvalidArgument
+from certmix.files import blame_machine, read_whole
 
 GRID_LEVELS = 255
 _MODES = {"rgb": "RGB", "grey": "L"}
@@ -19,6 +21,8 @@ _INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
 }
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+_MOST_BYTES = 256 * 2**20  # of a file
+_MOST_PIXELS = 64 * 2**20  # of an image, before and after resizing
 # Where a whole file of a format ends: a cheap sign of a truncated one, before anything is decoded.
 _ENDS = {"JPEG": (b"\xff\xd9", "end-of-image marker"), "PNG": (b"IEND", "end chunk")}
 
@@ -98,7 +102,8 @@ class ImageReader:
             if self.resize is not None:
                 height, width = self._resized(image)
                 image = image.resize((width, height), _INTERPOLATIONS[self.interpolation])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # decoders raise whatever a damaged file leads them to
+            blame_machine(error, f"image {name}")
             raise InvalidArgument(f"image {name} cannot be decoded ({error}); replace or remove it.") from None
         pixels = np.array(image)
         if self.crop is not None:
@@ -128,9 +133,11 @@ class ImageReader:
     def _resized(self, image: Image.Image) -> tuple[int, int]:
         """(height, width) after resizing, as torchvision's Resize: the shorter side becomes `resize`."""
         width, height = image.size
+        _check_pixels(height, width)
         if self.resize is None:
             return height, width
         long = int(self.resize * max(width, height) / min(width, height))
+        _check_pixels(self.resize, long)
         return (self.resize, long) if height <= width else (long, self.resize)
 
     def _size(self, image: Image.Image, name: object) -> tuple[int, int]:
@@ -145,12 +152,26 @@ class ImageReader:
         return self.crop, self.crop
 
 
+def read_image(path: Path) -> bytes:
+    """The content of an image file. Raises InvalidArgument or FileError: a pipe, a device, too large, or unreadable."""
+    return read_whole(path, "image", _MOST_BYTES)
+
+
 def _open(path: Path, content: bytes | None = None) -> Image.Image:
     try:
-        return Image.open(path if content is None else io.BytesIO(content))
-    except FileNotFoundError:
-        raise InvalidArgument(f"image {path} must exist; it was there when the folder was listed.") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
+            return Image.open(io.BytesIO(read_image(path) if content is None else content))
+    except InvalidArgument:
+        raise
     except UnidentifiedImageError:
         raise InvalidArgument(f"image {path} is not an image that can be read; replace or remove it.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidArgument(f"image {path} cannot be read ({error}); replace or remove it.") from None
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if not 0 < height * width <= _MOST_PIXELS:
+        raise InvalidArgument(
+            f"images must have at most {_MOST_PIXELS:,} pixels, also resized, got {height} x {width}."
+        )

@@ -85,6 +85,9 @@ class ArrayDataset:
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(values)
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size and not (array == np.floor(array)).all()):
+    whole = array.dtype.kind in "iu" or (
+        array.dtype.kind == "f" and bool(np.isfinite(array).all() and (array == np.floor(array)).all())
+    )
+    if array.ndim != 1 or not whole:
         raise InvalidArgument(f"{name} must be integers, shape (inputs,), got {array.dtype} of shape {array.shape}.")
     return array.astype(np.int64)

@@ -4,16 +4,16 @@ Source: Y. LeCun, C. Cortes and C. Burges, the MNIST database; the format is des
 """
 
 import gzip
+import math
 import os
-import shutil
-import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from certmix.datasets.records import RecordDataset, RecordFile
+from certmix.datasets.records import RecordDataset, RecordFile, most_unpacked, unpack
 from certmix.errors import InvalidArgument
+from certmix.files import blame_machine, open_regular, read_at
 
 _STEMS = {"test": "t10k", "train": "train"}
 _UNSIGNED_BYTE = 0x08
@@ -38,7 +38,7 @@ def load_mnist(root: str, split: str | None = None, *, num_classes: int = 10, sp
     label_descriptor = _open(label_path)
     try:
         (count,), start = _header(label_descriptor, label_path, dimensions=1)
-        labels = np.frombuffer(os.pread(label_descriptor, count, start), dtype=np.uint8).astype(np.int64)
+        labels = np.frombuffer(read_at(label_descriptor, count, start), dtype=np.uint8).astype(np.int64)
     finally:
         os.close(label_descriptor)
     descriptor = _open(image_path)
@@ -70,27 +70,27 @@ def _find(root: Path, stem: str, kind: str) -> Path:
 
 def _open(path: Path) -> int:
     """A descriptor of the file's content, uncompressed."""
+    descriptor = open_regular(path, "IDX file")
     if path.suffix != ".gz":
-        return os.open(path, os.O_RDONLY)
+        return descriptor
     try:
-        with tempfile.TemporaryFile() as plain, gzip.open(path) as packed:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-            plain.flush()
-            return os.dup(plain.fileno())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with open(descriptor, "rb") as handle, gzip.open(handle) as packed:
+            return unpack(packed, most_unpacked(os.fstat(descriptor).st_size), str(path))
+    except (OSError, EOFError, zlib.error) as error:
+        blame_machine(error, str(path))
         raise InvalidArgument(f"{path} must be a whole gzip file, got: {error}; download it again.") from None
 
 
 def _header(descriptor: int, path: Path, *, dimensions: int) -> tuple[tuple[int, ...], int]:
     """(sizes of the array, byte where it starts), after a check that it is all there."""
     start = 4 + 4 * dimensions
-    head = os.pread(descriptor, start, 0)
+    head = read_at(descriptor, start, 0)
     if len(head) < start or head[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
         raise InvalidArgument(
             f"{path} must be an IDX file of bytes with {dimensions} dimension(s), got one that starts {head[:4].hex()!r}."
         )
     sizes = tuple(int(size) for size in np.frombuffer(head, dtype=">u4", offset=4))
-    needed, found = start + int(np.prod(sizes)), os.fstat(descriptor).st_size
+    needed, found = start + math.prod(sizes), os.fstat(descriptor).st_size
     if found < needed:
         raise InvalidArgument(f"{path} is truncated: {found} of {needed} bytes; download it again.")
     return sizes, start

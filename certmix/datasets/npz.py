@@ -1,10 +1,10 @@
 """`npz:FILE`: arrays `inputs` and `labels` of a NumPy archive; 8-bit inputs are read from disk one at a time."""
 
+import math
 import os
-import shutil
 import struct
-import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from certmix.datasets.base import Dataset
 from certmix.datasets.in_memory import ArrayDataset
-from certmix.datasets.records import RecordDataset, RecordFile
-from certmix.errors import InvalidArgument
+from certmix.datasets.records import RecordDataset, RecordFile, most_unpacked, unpack
+from certmix.errors import CertmixError, InvalidArgument
+from certmix.files import blame_machine, open_regular, read_at
 
 _LOCAL_HEADER = 30  # bytes of a zip member's own header before its name
-_UNREADABLE = (ValueError, OSError, zipfile.BadZipFile, AttributeError, TypeError, EOFError, KeyError, struct.error)
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def load_npz(
@@ -40,31 +41,72 @@ def load_npz(
     Raises: InvalidArgument: no such file, no such array, not an archive, or values out of range.
     """
     wanted, truth = (f"{name}_{split}" if split else name for name in ("inputs", "labels"))
-    if not Path(path).is_file():
-        raise InvalidArgument(f"npz file must exist, got {path!r}; check the path.")
     spec, subset = spec or f"npz:{path}", {"split": split} if split else {}
+    if not Path(path).exists():
+        raise InvalidArgument(f"npz file must exist, got {path!r}; check the path.")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            for name in (wanted, truth):
-                if name not in stored:
-                    held = ", ".join(stored.files) or "nothing"
-                    raise InvalidArgument(f"{path} must hold the array {name!r}, got {held}.")
-            labels = stored[truth]
-            shape, dtype, start = _header(path, wanted)
-            inputs = None if dtype == np.uint8 and start is not None else stored[wanted]
-        if inputs is None:
-            file = _record_file(path, wanted, shape, start or 0)
-    except InvalidArgument:
+        with open(open_regular(path, "npz file"), "rb") as handle, zipfile.ZipFile(handle) as archive:
+            inputs, labels = (_find(archive, name, path) for name in (wanted, truth))
+            answers = _read(archive, labels)
+            if inputs.in_rows and inputs.dtype == np.uint8:
+                file = _record_file(archive, inputs, handle.fileno(), path)
+                return _stream(file, answers, inputs.shape[1:], num_classes, spec, subset)
+            values = _read(archive, inputs)
+    except CertmixError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # zipfile, its decompressors and NumPy raise whatever a damaged file leads them to
+        blame_machine(error, path)
         raise InvalidArgument(f"{path} must be an .npz archive of plain arrays, got: {error}") from None
-    if inputs is None:
-        return _stream(file, labels, shape[1:], num_classes, spec, subset)
-    if inputs.dtype == np.uint8:
-        inputs, grid_levels = inputs.astype(np.float32) / np.float32(255), 255
-    elif inputs.dtype.kind not in "fiu":
-        raise InvalidArgument(f"inputs of {path} must be numbers, got {inputs.dtype}.")
-    return ArrayDataset(inputs, labels, spec=spec, num_classes=num_classes, grid_levels=grid_levels, subset=subset)
+    if values.dtype == np.uint8:
+        values, grid_levels = values.astype(np.float32) / np.float32(255), 255
+    elif values.dtype.kind not in "fiu":
+        raise InvalidArgument(f"inputs of {path} must be numbers, got {values.dtype}.")
+    return ArrayDataset(values, answers, spec=spec, num_classes=num_classes, grid_levels=grid_levels, subset=subset)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An array of the archive as its header describes it, which fits its size.
+
+    Attributes:
+        entry: where it lies in the archive.
+        shape, dtype: of the array.
+        in_rows: whether its inputs follow each other (C order).
+        start: bytes of the header.
+    """
+
+    entry: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    in_rows: bool
+    start: int
+
+
+def _find(archive: zipfile.ZipFile, name: str, path: str) -> _Member:
+    if f"{name}.npy" not in archive.namelist():
+        held = ", ".join(each.removesuffix(".npy") for each in archive.namelist()[:8]) or "nothing"
+        raise InvalidArgument(f"{path} must hold the array {name!r}, got {held}.")
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as member:
+        shape, fortran_order, dtype = _READERS[np.lib.format.read_magic(member)](member)
+        start = member.tell()
+    needed = start + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or min(shape, default=0) < 0 or entry.file_size != needed:
+        raise InvalidArgument(
+            f"{path} must be an .npz archive of plain arrays, got {name!r} of {dtype}, shape {shape}, in {entry.file_size} "
+            f"bytes, where it needs {needed}."
+        )
+    most = most_unpacked(Path(path).stat().st_size)
+    if entry.file_size > most:
+        raise InvalidArgument(f"{name!r} of {path} must unpack to at most {most:,} bytes, got {entry.file_size:,}.")
+    return _Member(entry, shape, dtype, not fortran_order and len(shape) > 1, start)
+
+
+def _read(archive: zipfile.ZipFile, array: _Member) -> NDArray[np.generic]:
+    with archive.open(array.entry) as member:
+        values: NDArray[np.generic] = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to the end, where the archive's checksum is compared
+    return values
 
 
 def _stream(
@@ -75,39 +117,27 @@ def _stream(
     spec: str,
     subset: dict[str, str],
 ) -> RecordDataset:
-    if labels.shape != (file.count,) or labels.dtype.kind not in "iu" or not file.count:
+    if labels.shape != (file.count,) or labels.dtype.kind not in "iu":
         os.close(file.descriptor)
         raise InvalidArgument(
-            f"labels of {spec} must be integers, one for each of {file.count} inputs (at least one), got {labels.dtype} "
-            f"of shape {labels.shape}."
+            f"labels of {spec} must be integers, one for each of {file.count} inputs, got {labels.dtype} of shape "
+            f"{labels.shape}."
         )
     truth = labels.astype(np.int64)
-    classes = int(truth.max()) + 1 if num_classes is None else num_classes
+    classes = int(truth.max(initial=0)) + 1 if num_classes is None else num_classes
     return RecordDataset([file], truth, spec=spec, input_shape=shape, num_classes=classes, subset=subset)
 
 
-def _header(path: str, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int | None]:
-    """Shape, type and start of an array inside its member; no start where its rows do not follow each other."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        if version not in ((1, 0), (2, 0)):
-            return (), np.dtype(object), None
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran_order, dtype = read(member)
-        return shape, dtype, None if fortran_order or len(shape) < 2 else member.tell()
-
-
-def _record_file(path: str, name: str, shape: tuple[int, ...], start: int) -> RecordFile:
+def _record_file(archive: zipfile.ZipFile, array: _Member, descriptor: int, path: str) -> RecordFile:
     """Where the rows of an array lie: in the archive itself, or, where that is compressed, in a temporary file."""
-    with zipfile.ZipFile(path) as archive:
-        entry = archive.getinfo(f"{name}.npy")
-        with tempfile.TemporaryFile() as plain, archive.open(entry) as member:
-            stored = entry.compress_type == zipfile.ZIP_STORED
-            with open(os.devnull, "wb") as nowhere:  # reading to the end checks the archive's checksum
-                shutil.copyfileobj(member, nowhere if stored else plain, 1 << 20)
-            plain.flush()
-            descriptor = os.open(path, os.O_RDONLY) if stored else os.dup(plain.fileno())
-    if stored:
-        lengths = os.pread(descriptor, 4, entry.header_offset + _LOCAL_HEADER - 4)
-        start += entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
-    return RecordFile(path, descriptor, start=start, stride=int(np.prod(shape[1:])), count=shape[0])
+    entry, start = array.entry, array.start
+    with archive.open(entry) as member:
+        if entry.compress_type == zipfile.ZIP_STORED:
+            while member.read(1 << 20):  # to the end, where the archive's checksum is compared
+                pass
+            lengths = read_at(descriptor, 4, entry.header_offset + _LOCAL_HEADER - 4)
+            start += entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
+            rows = os.dup(descriptor)
+        else:
+            rows = unpack(member, entry.file_size, path)
+    return RecordFile(path, rows, start=start, stride=math.prod(array.shape[1:]), count=array.shape[0])

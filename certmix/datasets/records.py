@@ -1,10 +1,13 @@
 """Images in files of fixed-size records (CIFAR's binary files, MNIST's IDX, 8-bit .npz), read one at a time."""
 
+import math
 import os
+import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import IO
 
 import numpy as np
 import torch
@@ -12,8 +15,11 @@ from numpy.typing import NDArray
 
 from certmix.datasets.base import content_fingerprint
 from certmix.errors import InvalidArgument
+from certmix.files import read_at
 
 GRID_LEVELS = 255
+_UNPACKED = 256 * 2**20  # bytes that any compressed file may unpack to
+_RATIO = 100  # and times its own size: images rarely shrink tenfold
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,25 @@ class RecordFile:
     start: int
     stride: int
     count: int
+
+
+def most_unpacked(packed: int) -> int:
+    """Bytes that a compressed file of so many bytes may unpack to; more is a bomb rather than images."""
+    return max(_UNPACKED, _RATIO * packed)
+
+
+def unpack(source: IO[bytes], most: int, name: str) -> int:
+    """A descriptor of a temporary file with all that a decompressing reader gives.
+
+    Raises: InvalidArgument: more than `most` bytes.
+    """
+    with tempfile.TemporaryFile() as plain:
+        while content := source.read(1 << 20):
+            if plain.tell() + len(content) > most:
+                raise InvalidArgument(f"{name} must unpack to at most {most:,} bytes, got more.")
+            plain.write(content)
+        plain.flush()
+        return os.dup(plain.fileno())
 
 
 class RecordDataset:
@@ -63,6 +88,10 @@ class RecordDataset:
         self._files, self._ends = list(files), np.cumsum([file.count for file in files])
         for file in files:
             weakref.finalize(self, os.close, file.descriptor)
+        if not len(labels) or not math.prod(input_shape):
+            raise InvalidArgument(
+                f"a data set must hold at least one input, got {len(labels)} of {input_shape} from {spec}."
+            )
         self.spec, self.labels, self.input_shape, self.num_classes = spec, labels, input_shape, num_classes
         self.indices = np.arange(len(labels), dtype=np.int64)
         self.subset: dict[str, object] = dict(subset)
@@ -82,8 +111,8 @@ class RecordDataset:
         number = int(np.searchsorted(self._ends, position, side="right"))
         file = self._files[number]
         row = position - (int(self._ends[number - 1]) if number else 0)
-        size = int(np.prod(self.input_shape))
-        content = os.pread(file.descriptor, size, file.start + row * file.stride)
+        size = math.prod(self.input_shape)
+        content = read_at(file.descriptor, size, file.start + row * file.stride)
         if len(content) != size:
             raise InvalidArgument(f"{file.name} is truncated: it ends inside image {row}; download it again.")
         return content

@@ -103,13 +103,3 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
-
-
-def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
-    """The classifier compiled by torch.compile for one shape of batch; on a GPU its kernels run as one CUDA graph.
-
-    Only the model is compiled, never the noise. Compiling takes seconds to minutes, and on the CPU a C++ compiler.
-    """
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
-    compiled: nn.Module = torch.compile(model, mode=mode, dynamic=False)  # type: ignore[assignment]
-    return compiled

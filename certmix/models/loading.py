@@ -75,9 +75,10 @@ def _load_whole(spec: str, trust_model: bool, options: dict[str, str]) -> torch.
 
     make_denoiser = denoiser_of(settings, spec, load_part)
     loaded = _load(source, reference, settings, spec, trust_model)
-    plain = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
-    model = acceleration.accelerate_as(plain, faster, spec)
-    vars(model)["certmix_spec"] = ",".join([spec, *(f"{key}={value}" for key, value in options.items())])
+    model = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
+    model = acceleration.accelerate_as(model, faster, spec)
+    pairs = [f"{key}={value}" for key, value in {**found, **options}.items() if isinstance(value, str)]
+    vars(model)["certmix_spec"] = ",".join([spec.partition(",")[0], *pairs])  # recorded by `certmix.sample`
     return model
 
 

@@ -47,33 +47,6 @@ def test_fingerprints_follow_content():
     assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 
-def test_npz_files_of_bytes_and_of_floats(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (4, 3, 2, 2), dtype=np.uint8)
-    np.savez(tmp_path / "bytes.npz", inputs=images, labels=[0, 1, 2, 1])
-    data = load_dataset(f"npz:{tmp_path / 'bytes.npz'}")
-    assert (data.grid_levels, data.num_classes, len(data)) == (255, 3, 4)
-    assert np.array_equal(np.stack([(data[i][0].numpy() * 255).round() for i in range(4)]), images)
-    same = ArrayDataset(images / np.float32(255), [0, 1, 2, 1], grid_levels=255)
-    assert data.fingerprint == same.fingerprint  # however it is stored
-    for save, order in ((np.savez_compressed, "C"), (np.savez, "F")):
-        save(tmp_path / "other.npz", inputs=np.asarray(images, order=order), labels=[0, 1, 2, 1])
-        assert load_dataset(f"npz:{tmp_path / 'other.npz'}").fingerprint == data.fingerprint
-    np.savez(tmp_path / "floats.npz", inputs_test=images / 255.0, labels_test=[0, 1, 2, 1])
-    floats = load_dataset(f"npz:{tmp_path / 'floats.npz'},num_classes=10", split="test")
-    assert (floats.grid_levels, floats.num_classes) == (None, 10)
-    content = (tmp_path / "bytes.npz").read_bytes()
-    place = content.index(images.tobytes())
-    (tmp_path / "flipped.npz").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    with pytest.raises(InvalidArgument, match=r"must be an \.npz archive of plain arrays, got: Bad CRC-32"):
-        load_dataset(f"npz:{tmp_path / 'flipped.npz'}")
-    np.savez(tmp_path / "short.npz", inputs=images, labels=[0, 1, 2])
-    with pytest.raises(InvalidArgument, match="must be integers, one for each of 4 inputs"):
-        load_dataset(f"npz:{tmp_path / 'short.npz'}")
-    np.savez(tmp_path / "objects.npz", inputs=np.array([{"a": 1}], dtype=object), labels=[0])
-    with pytest.raises(InvalidArgument, match=r"must be an \.npz archive of plain arrays"):
-        load_dataset(f"npz:{tmp_path / 'objects.npz'}")
-
-
 @pytest.mark.parametrize(
     ("inputs", "labels", "options", "message"),
     [
@@ -81,6 +54,8 @@ def test_npz_files_of_bytes_and_of_floats(tmp_path):
         (np.full((2, 3), -0.1), [0, 1], {}, r"inputs must be in \[0, 1\], got -0\.1 at input 0"),
         (np.zeros((2, 3)), [0, -1], {}, r"labels must be in 0\.\.0, got -1 at input 1"),
         (np.zeros((2, 3)), [0, 0.5], {}, "labels must be integers"),
+        (np.zeros((2, 3)), [0, np.inf], {}, "labels must be integers"),
+        (np.zeros((2, 3)), ["cat", "dog"], {}, "labels must be integers"),
         (np.zeros((2, 3)), [0, 1, 1], {}, "one first dimension"),
         (np.zeros((0, 3)), [], {}, "at least one input"),
         (np.zeros((2, 3)), [0, 1], {"indices": [4, 4]}, "indices must be unique"),
@@ -89,3 +64,22 @@ def test_npz_files_of_bytes_and_of_floats(tmp_path):
 def test_bad_arrays_are_named(inputs, labels, options, message):
     with pytest.raises(InvalidArgument, match=message):
         ArrayDataset(inputs, labels, **options)
+
+
+def test_an_index_given_twice_is_named():
+    with pytest.raises(InvalidArgument, match="indices must name each input once, got 60 twice"):
+        load_dataset("digits", indices="3,60,0,60,3")
+
+
+def test_one_class_or_billions_are_refused_before_anything_is_drawn(tmp_path):
+    np.savez(tmp_path / "one.npz", inputs=np.zeros((3, 1, 2, 2), np.uint8), labels=[0, 0, 0])
+    for options, got in (("", "1"), (",num_classes=1000000000000", "1000000000000")):
+        with pytest.raises(InvalidArgument, match=f"must have 2 to 100,000 classes, got {got} in npz:"):
+            load_dataset(f"npz:{tmp_path / 'one.npz'}{options}")
+    assert load_dataset(f"npz:{tmp_path / 'one.npz'},num_classes=2").num_classes == 2
+
+
+def test_an_option_of_a_spec_may_have_any_name(tmp_path):
+    for spec in ("digits,spec=x", "npz:x,path=y", "torchvision:FakeData,reference=x", "hf:x,spec=y"):
+        with pytest.raises(InvalidArgument):
+            load_dataset(spec)

@@ -1,8 +1,11 @@
 """Folders of images: order, colour, resizing as the field does it, laziness, and every broken image named."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 
 from certmix.datasets import load_dataset
 from certmix.datasets.images import ImageReader
-from certmix.errors import InvalidArgument
+from certmix.errors import FileError, InvalidArgument
 from tests.datasets.files import write_folder
 
 
@@ -49,8 +52,9 @@ def test_a_split_is_a_folder_and_a_missing_one_is_named(tmp_path):
 def test_resizing_and_cropping_are_those_of_the_field(tmp_path):
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8))
-    (tmp_path / "a").mkdir()
-    image.save(tmp_path / "a" / "x.png")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / "x.png")
     data = load_dataset(f"folder:{tmp_path},resize=32,crop=25")
     assert data.input_shape == (3, 25, 25)
     resized = np.asarray(image.resize((48, 32), Image.Resampling.BILINEAR))
@@ -108,9 +112,7 @@ def test_broken_images_are_named_before_anything_is_decoded(tmp_path):
     _refused(r"0001\.jpg must be 64 x 64 as the first one, got 64 x 70; add resize", lambda: data.fingerprint)
     path.unlink()
     _refused(r"0002\.jpg must exist", lambda: data[5])
-    _refused(
-        r"0002\.jpg cannot be read \(No such file", lambda: load_dataset(f"folder:{tmp_path}") and data.input_bytes(5)
-    )
+    _refused(r"0002\.jpg must exist", lambda: data.input_bytes(5))
 
 
 def test_a_fingerprint_decodes_nothing_and_covers_bytes_labels_and_options(tmp_path, monkeypatch):
@@ -149,7 +151,7 @@ def test_a_list_of_classes_gives_the_models_order(tmp_path):
         ("resize=big", "resize must be an integer"),
         ("crop=17", "crop must be at most the image's shorter side, got 17"),
         ("interpolation=cubic", "interpolation must be one of bilinear, bicubic"),
-        ("classes=absent.txt", "must be a text file of folder names"),
+        ("classes=absent.txt", "classes file absent.txt must exist"),
         ("colour=1", "must be among mode, resize, crop"),
     ],
 )
@@ -164,15 +166,67 @@ def test_folders_without_images_are_named(tmp_path):
     _refused(r"n00 must hold images \(\.jpg", lambda: load_dataset(f"folder:{tmp_path}"))
     Image.new("I;16", (8, 8)).save(tmp_path / "n00" / "a.png")
     _refused("has mode I;16, neither RGB nor grey", lambda: load_dataset(f"folder:{tmp_path}"))
+    _refused("must have 2 to 100,000 classes, got 1 in folder:", lambda: load_dataset(f"folder:{tmp_path},mode=grey"))
+    (tmp_path / "n01").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "n01" / "a.png")
     deep = load_dataset(f"folder:{tmp_path},mode=grey")
     _refused("must have 8 bits per channel, got mode I;16", lambda: deep[0])
     _refused(r"no such folder\); check the path", lambda: load_dataset(f"folder:{tmp_path / 'absent'}"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize("name", ["n00/0000.jpg", "n01/0001.jpg"])
+def test_a_pipe_or_a_device_among_images_is_named_and_not_waited_for(tmp_path, name):
+    write_folder(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    def read():
+        data = load_dataset(f"folder:{tmp_path}")
+        return data[5], data.fingerprint
+
+    _refused(rf"{name} must be a regular file, got a folder, pipe or device", read)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    _refused(rf"{name} must be a regular file, got a folder, pipe or device", read)
+
+
+def test_huge_images_and_files_are_refused_undecoded(tmp_path, monkeypatch):
+    write_folder(tmp_path, suffix="png")
+    huge = (tmp_path / "n00" / "0000.png").read_bytes()
+    for width, height in ((100_000, 100_000), (2**30, 2**30), (9000, 9000)):
+        header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + huge[24:29]
+        content = huge[:12] + header + zlib.crc32(header).to_bytes(4, "big") + huge[33:]
+        (tmp_path / "n00" / "0000.png").write_bytes(content)
+        _refused("pixels", lambda: load_dataset(f"folder:{tmp_path}"))
+    (tmp_path / "n00" / "0000.png").write_bytes(huge)
+    for side in (10_000, 10**9, 10**18):
+        _refused(
+            "images must have at most 67,108,864 pixels, also resized",
+            lambda side=side: load_dataset(f"folder:{tmp_path},resize={side}"),
+        )
+    monkeypatch.setattr("certmix.datasets.images._MOST_BYTES", 100)
+    _refused("must have at most 100 bytes, got more", lambda: load_dataset(f"folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_an_image_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkeypatch, code):
+    write_folder(tmp_path)
+    data = load_dataset(f"folder:{tmp_path}")
+
+    def fail(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(FileError, match="cannot be read now .*it may well be whole"):
+        data[0]
 
 
 _MEASURE = """
 import json, resource, sys, torch
 torch.set_num_threads(1)
 import certmix
+from certmix.sampling.execution import Execution
 
 class Mean(torch.nn.Module):
     def forward(self, x):
@@ -185,7 +239,7 @@ def resident():
 seen = []
 spec = f"folder:{sys.argv[1]},mode=rgb,resize=48,crop=40"
 how = {"sigma": 0.25, "num_selection": 4, "num_estimation": 4, "seed": 0}
-how["execution"] = certmix.Execution("cpu", 8, flush_seconds=0.5)
+how["execution"] = Execution(batch_size=8, flush_seconds=0.5)
 certmix.sample(Mean(), certmix.load_dataset(spec, max=20), out=sys.argv[2] + "-first", **how)  # brings libraries in
 data = certmix.load_dataset(spec)
 certmix.sample(Mean(), data, out=sys.argv[2], progress=lambda done, total: seen.append(resident()), **how)

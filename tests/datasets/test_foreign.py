@@ -140,6 +140,28 @@ def test_a_library_that_is_absent_is_named_with_its_extra(monkeypatch, spec, lib
         load_dataset(spec)
 
 
+@pytest.mark.parametrize("name", ["LSUNClass", "LSUN", "DatasetFolder", "MNIST", "ImageNet", "Absent", "os"])
+def test_torchvision_classes_that_may_run_what_they_read_need_trust(tmp_path, name):
+    with pytest.raises(InvalidArgument, match=rf"torchvision:{name} \(not among .*SVHN.*\) runs code when loaded"):
+        load_dataset(f"torchvision:{name},root={tmp_path}")
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("option", ["download=1", "loader=x", "transform=x", "target_transform=x", "is_valid_file=x"])
+def test_torchvision_data_sets_neither_download_nor_take_code(tmp_path, option, trust):
+    name = option.partition("=")[0]
+    with pytest.raises(InvalidArgument, match=rf"must not be download, loader, .*, got '{name}'"):
+        load_dataset(f"torchvision:SVHN,root={tmp_path},{option}", trust_model=trust)
+
+
+@pytest.mark.parametrize("trust", ["False", "True", 1])
+def test_only_true_is_trust(own, tmp_path, trust):
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + OWN)
+    with pytest.raises(InvalidArgument, match="runs code when loaded"):
+        load_dataset(f"{own}:arrays", trust_model=trust)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.usefixtures("torchvision")
 def test_torchvision_data_sets(tmp_path):
     write_folder(tmp_path / "images")
@@ -149,7 +171,7 @@ def test_torchvision_data_sets(tmp_path):
     assert theirs.labels.tolist() == ours.labels.tolist()
     assert all(torch.equal(theirs[i][0], ours[i][0]) for i in range(len(ours)))
     with pytest.raises(InvalidArgument, match=r"must be a class of torchvision\.datasets, got 'Absent'"):
-        load_dataset("torchvision:Absent")
+        load_dataset("torchvision:Absent", trust_model=True)
     random = load_dataset("torchvision:FakeData,size=5,num_classes=3,crop=100")
     assert (len(random), random.input_shape) == (5, (3, 100, 100))
     with pytest.raises(InvalidArgument, match="must be what its factory takes"):

@@ -1,5 +1,7 @@
 """CIFAR's binary files and MNIST's IDX files: every image comes back, from disk; damage and other formats are named."""
 
+import gzip
+import os
 import pickle
 
 import numpy as np
@@ -161,3 +163,27 @@ def test_idx_files_that_cannot_be_read_are_named(tmp_path):
     images.rename(tmp_path / "t10k-images-idx3-ubyte.gz")
     _refused(f"mnist:{tmp_path}", "must be a whole gzip file")
     _refused(f"mnist:{tmp_path}", "split of mnist must be train or test", split="val")
+
+
+def test_a_packed_idx_file_that_inflates_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    write_mnist(tmp_path, packed=True)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(3 * 10**7)))
+    monkeypatch.setattr("certmix.datasets.records._UNPACKED", 10**6)
+    _refused(f"mnist:{tmp_path}", r"idx3-ubyte\.gz must unpack to at most [0-9,]+ bytes, got more")
+
+
+@pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (40, 0, 28), (0, 28, 28)])
+def test_idx_sizes_that_hold_no_images_are_refused(tmp_path, sizes):
+    write_mnist(tmp_path)
+    content = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(content)
+    labels = bytes([0, 0, 8, 1]) + sizes[0].to_bytes(4, "big") + bytes(min(sizes[0], 40))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(labels)
+    _refused(f"mnist:{tmp_path}", "is truncated|at least one input")
+
+
+def test_files_are_read_where_the_system_has_no_pread(tmp_path, monkeypatch):
+    images, _ = write_mnist(tmp_path)
+    monkeypatch.delattr(os, "pread")
+    assert np.array_equal(_bytes(load_dataset(f"mnist:{tmp_path}"))[:, 0], images)

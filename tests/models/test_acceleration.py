@@ -1,7 +1,5 @@
 """Precision, folding and channels last: the same function up to rounding, and the original untouched."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -11,9 +9,10 @@ import certmix
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint, make_architecture
-from certmix.models.acceleration import PRECISIONS, accelerate, compile_model, fold_batch_norms
+from certmix.models.acceleration import PRECISIONS, accelerate, fold_batch_norms
 from certmix.models.architectures import Normalized
 from certmix.models.cifar_resnet import CifarResNet
+from certmix.sampling.execution import Execution
 
 
 def _network():
@@ -133,17 +132,8 @@ def test_runs_record_what_was_evaluated_and_vote_almost_alike(way):
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 256, (3, 3, 8, 8)) / 255).astype(np.float32)
     data = ArrayDataset(images, [0, 1, 2], num_classes=4, grid_levels=255)
-    how = {"sigma": 0.25, "num_estimation": 400, "seed": 1, "batch_size": 100, "device": "cpu"}
+    how = {"sigma": 0.25, "num_estimation": 400, "seed": 1, "execution": Execution(device="cpu", batch_size=100)}
     model = _network()
     plain, other = (certmix.sample(each, data, **how) for each in (model, accelerate(model, **way)))
     moved = np.abs(plain.estimation_counts - other.estimation_counts).sum() / 2
     assert moved <= (5 if "precision" not in way else 120)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own imports
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_is_the_same_function_up_to_rounding():
-    model, inputs = _network(), torch.rand(5, 3, 8, 8)
-    with torch.inference_mode():
-        assert torch.allclose(compile_model(model, torch.device("cpu"))(inputs), model(inputs), atol=1e-5)
