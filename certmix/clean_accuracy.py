@@ -1,10 +1,9 @@
-"""Clean accuracy of a mixture as an exact step function of its weight: no grid, no search.
+"""Clean accuracy as an exact step function of a rule's parameter: no grid, no search.
 
-The mixture (1 - a) g + a h is linear in a, so that each input is right on an interval of weights.
+Each input is right on an interval of weights, or of thresholds; the end points are known exactly.
 Differs: the paper (Bai et al., arXiv:2301.12554, Section A.3) tunes the weight by trying values.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,59 +12,69 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.errors import InvalidArgument
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class CleanAccuracy:
-    """Clean accuracy as an exact step function of the mixing weight.
+    """Clean accuracy as an exact step function of a parameter.
 
     Attributes:
-        breakpoints: weights where an input may change, ascending from 0 to 1, shape (points,).
+        breakpoints: values where an input may change, ascending over the whole range of the parameter, shape (points,).
         at: accuracy at each breakpoint, shape (points,).
         after: accuracy on the open interval after each breakpoint but the last, shape (points - 1,).
+        radii_grow: whether certified radii grow with the parameter (a weight), or fall (a threshold; the end of its range
+            is no threshold).
     """
 
     breakpoints: Floats
     at: Floats
     after: Floats
+    radii_grow: bool = True
 
-    def __call__(self, mixing_weight: ArrayLike) -> Floats:
-        """Accuracy at weights in [0, 1], their shape."""
-        weight = np.asarray(mixing_weight, dtype=np.float64)
-        place = np.searchsorted(self.breakpoints, weight, side="right") - 1
-        on = self.breakpoints[place] == weight
+    def __call__(self, parameter: ArrayLike) -> Floats:
+        """Accuracy at values in the parameter's range, their shape."""
+        value = np.asarray(parameter, dtype=np.float64)
+        place = np.searchsorted(self.breakpoints, value, side="right") - 1
+        on = self.breakpoints[place] == value
         return np.where(on, self.at[place], self.after[np.minimum(place, len(self.after) - 1)])
 
-    def largest_weight(self, target: float) -> float:
-        """The largest weight whose accuracy is at least the target; the last float below an end point not attained.
+    def best(self, target: float) -> float:
+        """Of the values with at least that accuracy, the one of the largest radii: largest weight, smallest threshold.
 
-        Raises: InvalidArgument: no weight reaches the target; the best accuracy and its weight are named.
+        A weight may be the last float below an end point that is not attained.
+        Raises: InvalidArgument: no value reaches the target; the best accuracy and where it is are named.
         """
-        return self._largest(lambda accuracy: accuracy >= target - 1e-12, target)
+        return self._first_choice(target, np.inf)
 
-    def matched_weight(self, target: float) -> float:
-        """The largest weight whose accuracy is the smallest one at or above the target: the paper's choice.
+    def matched(self, target: float) -> float:
+        """As `best`, of the values whose accuracy is the smallest one at or above the target: the paper's choice.
 
-        Raises: as `largest_weight`.
+        Raises: as `best`.
         """
-        reached = np.concatenate([self.at, self.after])
+        reached = self._candidates()[1]
         reached = reached[reached >= target - 1e-12]
-        nearest = reached.min() if len(reached) else np.inf
-        return self._largest(lambda accuracy: np.abs(accuracy - nearest) < 1e-12, target)
+        return self._first_choice(target, reached.min() if len(reached) else -np.inf)
 
-    def _largest(self, wanted: Callable[[Floats], NDArray[np.bool_]], target: float) -> float:
-        points, inside = np.flatnonzero(wanted(self.at)), np.flatnonzero(wanted(self.after))
+    def _candidates(self) -> tuple[Floats, Floats]:
+        """Every value that could be chosen, and its accuracy."""
+        if not self.radii_grow:
+            return self.breakpoints[:-1], self.at[:-1]
         # An open interval may be so short that it holds no float of its own.
-        below = np.nextafter(self.breakpoints[inside + 1], 0.0)
-        below = below[below > self.breakpoints[inside]]
-        candidates = np.concatenate([self.breakpoints[points], below])
-        if not len(candidates):
-            best = int(self.at.argmax())
+        below = np.nextafter(self.breakpoints[1:], 0.0)
+        own = below > self.breakpoints[:-1]
+        return np.concatenate([self.breakpoints, below[own]]), np.concatenate([self.at, self.after[own]])
+
+    def _first_choice(self, target: float, most: float) -> float:
+        values, accuracy = self._candidates()
+        wanted = values[(accuracy >= target - 1e-12) & (accuracy <= most + 1e-12)]
+        if not len(wanted):
+            name, best = "weight" if self.radii_grow else "threshold", int(accuracy.argmax())
             raise InvalidArgument(
-                f"target clean accuracy must be one that some weight reaches, got {target:.4f}: the best is "
-                f"{max(self.at.max(), self.after.max()):.4f} (about weight {self.breakpoints[best]:.4f})."
+                f"target clean accuracy must be one that some {name} reaches, got {target:.4f}: the best is "
+                f"{accuracy[best]:.4f} (about {name} {values[best]:.4f})."
             )
-        return float(candidates.max())
+        return float(wanted.max() if self.radii_grow else wanted.min())
 
 
 def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
@@ -116,3 +125,55 @@ def step_function(low: Floats, high: Floats) -> CleanAccuracy:
         return np.asarray((begun - ended) / max(inputs, 1), dtype=np.float64)
 
     return CleanAccuracy(points, count("left", "right", points), count("right", "right", points[:-1]))
+
+
+def threshold_accuracy(
+    accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
+) -> CleanAccuracy:
+    """The step function of "h's class if its share exceeds c, else g's class" in c, from 0 to 1.
+
+    Args:
+        accurate: g's probabilities (one-hot for hardmax), shape (inputs, classes).
+        robust: h's vote counts or shares, shape (inputs, classes).
+        labels: true classes, shape (inputs,).
+        draws: as `vote_shares`.
+    """
+    g, h = np.asarray(accurate, dtype=np.float64), vote_shares(robust, draws)
+    score = h.max(axis=1, initial=0.0)
+    return kept_accuracy(score, alone_on_top(h, labels), alone_on_top(g, labels), 0.0, 1.0)
+
+
+def kept_accuracy(score: Floats, h_right: Mask, g_right: Mask, start: float, end: float) -> CleanAccuracy:
+    """Accuracy of "h's class where score > tau, else g's class" for tau from start to end, exactly.
+
+    Only inputs where one of g and h is right can change: where h is, right below the score; where g is, from it on.
+
+    Args:
+        score: shape (inputs,).
+        h_right, g_right: whether each model is right, shape (inputs,).
+        start, end: range of tau; end itself is no threshold.
+    """
+    gained, lost = np.sort(score[g_right & ~h_right]), np.sort(score[h_right & ~g_right])
+    inner = np.concatenate([gained, lost])
+    points = np.unique(np.concatenate([[start, end], inner[(inner > start) & (inner < end)]]))
+    right = np.searchsorted(gained, points, side="right") + len(lost) - np.searchsorted(lost, points, side="right")
+    accuracy = (right + (h_right & g_right).sum()) / max(len(score), 1)
+    return CleanAccuracy(points, accuracy, accuracy[:-1], radii_grow=False)
+
+
+def vote_shares(votes: ArrayLike, draws: ArrayLike | None = None) -> Floats:
+    """Votes divided by the draws, the last axis being classes; rows without a vote are 0.
+
+    Args:
+        votes: counts or shares, shape (..., classes).
+        draws: votes in all, shape (...,), where some were deferred or invalid; each row's sum where left out.
+    """
+    counts = np.asarray(votes, dtype=np.float64)
+    total = counts.sum(axis=-1) if draws is None else np.asarray(draws, dtype=np.float64)
+    return np.asarray(counts / np.maximum(total, np.finfo(np.float64).tiny)[..., None])
+
+
+def alone_on_top(values: Floats, labels: ArrayLike) -> Mask:
+    """Whether the true class has the largest value and shares it with no other, shape (inputs,): ties are wrong."""
+    own = np.take_along_axis(values, np.asarray(labels)[:, None], axis=1)
+    return np.asarray(((values >= own).sum(axis=1) == 1) & (own[:, 0] > 0))

@@ -232,7 +232,7 @@ def pareto_frontier(
     for candidate in family:
         try:
             clean = candidate.clean(choose)
-            weights.append((candidate, clean.largest_weight(aim) if mode == "all" else clean.matched_weight(aim)))
+            weights.append((candidate, clean.best(aim) if mode == "all" else clean.matched(aim)))
         except InvalidArgument as error:
             unreached.append((candidate.bounds.sigma, str(error)))
     if not weights:

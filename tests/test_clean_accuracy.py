@@ -67,14 +67,14 @@ def test_the_chosen_weights_reach_the_target_and_nothing_larger_does(scene, targ
     best = max(curve.at.max(), curve.after.max())
     if best < target - 1e-12:
         with pytest.raises(InvalidArgument, match="target clean accuracy must be one that some weight reaches"):
-            curve.largest_weight(target)
+            curve.best(target)
         return
-    weight = curve.largest_weight(target)
+    weight = curve.best(target)
     assert curve(weight) >= target - 1e-12
     above = np.concatenate([np.linspace(weight, 1, 101)[1:], curve.breakpoints[curve.breakpoints > weight]])
     above = above[above > weight]
     assert (curve(above) < target - 1e-12).all()
-    matched = curve.matched_weight(target)
+    matched = curve.matched(target)
     reached = np.concatenate([curve.at, curve.after])
     assert curve(matched) == pytest.approx(reached[reached >= target - 1e-12].min())
     assert matched <= weight

@@ -149,7 +149,7 @@ def fixed_mixture(accurate: nn.Module, robust: nn.Module, validation: Dataset, *
     with torch.no_grad():
         values = [model(inputs).softmax(dim=1).double().cpu().numpy() for model in (accurate, robust)]
     clean = clean_accuracy(values[0], values[1], validation.labels)
-    weight = clean.largest_weight(target)
+    weight = clean.best(target)
     before = clean.breakpoints[clean.breakpoints < weight]
     middle = (weight + before.max()) / 2 if len(before) else weight
     return MixedClassifier(accurate, robust, middle if clean(middle) >= target else weight).eval()

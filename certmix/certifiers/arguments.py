@@ -11,7 +11,7 @@ from certmix.errors import InvalidArgument
 Array = NDArray[np.float64]
 
 
-def _checked(name: str, values: ArrayLike, rule: str, accept: Callable[[Array], Any]) -> Array:
+def checked(name: str, values: ArrayLike, rule: str, accept: Callable[[Array], Any]) -> Array:
     """Values as float64, or InvalidArgument with the first one that breaks the rule."""
     try:
         array = np.asarray(values)
@@ -24,38 +24,54 @@ def _checked(name: str, values: ArrayLike, rule: str, accept: Callable[[Array], 
     return array
 
 
+def check_top_lower(top_lower: ArrayLike) -> Array:
+    """Lower bound on the probability of h's class."""
+    rule = "in [0, 1) (1: draws never give it, and it would certify everything; pass a confidence bound)"
+    return checked("top_lower", top_lower, rule, lambda p: (p >= 0) & (p < 1))
+
+
+def check_rival_upper(rival_upper: ArrayLike) -> Array:
+    """Upper bound on the probability of every other class."""
+    rule = "in (0, 1] (0: draws never give it, and it would certify everything; pass a confidence bound)"
+    return checked("rival_upper", rival_upper, rule, lambda p: (p > 0) & (p <= 1))
+
+
 def check_bounds(top_lower: ArrayLike, rival_upper: ArrayLike) -> tuple[Array, Array]:
     """The two probability bounds, the rival's replaced by min(rival_upper, 1 - top_lower), broadcast together."""
-    why = "draws never give it, and it would certify everything; pass a confidence bound"
-    top = _checked("top_lower", top_lower, f"in [0, 1) (1: {why})", lambda p: (p >= 0) & (p < 1))
-    rival = _checked("rival_upper", rival_upper, f"in (0, 1] (0: {why})", lambda p: (p > 0) & (p <= 1))
+    top, rival = check_top_lower(top_lower), check_rival_upper(rival_upper)
     check_shapes(top_lower=top, rival_upper=rival)
     top, rival = np.broadcast_arrays(top, rival)
     return top, np.minimum(rival, 1.0 - top)
 
 
+def check_threshold(threshold: ArrayLike) -> Array:
+    """The confidence that h's class must exceed."""
+    rule = "in [0, 1) (0 = robust model; towards 1 = accurate model)"
+    return checked("threshold", threshold, rule, lambda c: (c >= 0) & (c < 1))
+
+
 def check_mixing_weight(mixing_weight: ArrayLike) -> Array:
     """The weight of the robust model."""
     rule = "in [0, 1] (0 = accurate model, 1 = robust model)"
-    return _checked("mixing_weight", mixing_weight, rule, lambda a: (a >= 0) & (a <= 1))
+    return checked("mixing_weight", mixing_weight, rule, lambda a: (a >= 0) & (a <= 1))
 
 
 def check_sigma(sigma: ArrayLike) -> Array:
     """The noise's standard deviation."""
     # Lengths beyond these are no pixel units, and their products and quotients would overflow.
     rule = "> 0 and finite (pixel units, 1e-150 to 1e150)"
-    return _checked("sigma", sigma, rule, lambda s: (s >= 1e-150) & (s <= 1e150))
+    return checked("sigma", sigma, rule, lambda s: (s >= 1e-150) & (s <= 1e150))
 
 
 def check_radius(radius: ArrayLike) -> Array:
     """A radius to evaluate a margin curve at."""
-    return _checked("radius", radius, ">= 0 and finite (pixel units)", lambda r: r >= 0)
+    return checked("radius", radius, ">= 0 and finite (pixel units)", lambda r: r >= 0)
 
 
 def check_lipschitz(name: str, constant: ArrayLike) -> Array:
     """A Lipschitz constant of a class probability."""
     rule = "> 0 and finite (per pixel unit, 1e-160 to 1e160)"
-    return _checked(name, constant, rule, lambda c: (c >= 1e-160) & (c <= 1e160))
+    return checked(name, constant, rule, lambda c: (c >= 1e-160) & (c <= 1e160))
 
 
 def check_shapes(**arrays: Array) -> None:

@@ -9,8 +9,11 @@ from certmix.certifiers.arguments import (
     check_bounds,
     check_mixing_weight,
     check_radius,
+    check_rival_upper,
     check_shapes,
     check_sigma,
+    check_threshold,
+    check_top_lower,
     round_down,
 )
 from certmix.certifiers.margin import excess_margin, margin_slack
@@ -21,6 +24,7 @@ _CONVERGED = 1e-6  # of the last step; the error after it is of the order of its
 _HALVINGS = 64
 _BLOCK = 1 << 14  # entries solved at a time: they stay in the cache
 _LINEAR = np.sqrt(np.pi / 2.0) * (1.0 - 1e-14)  # 1 / (2 phi(0)), rounded down
+_FAR = 40.0  # Phi(-_FAR) is 0 in floats
 
 
 def exact_radius(top_lower: ArrayLike, rival_upper: ArrayLike, mixing_weight: ArrayLike, sigma: ArrayLike) -> Array:
@@ -70,6 +74,72 @@ def exact_margin(top_lower: ArrayLike, rival_upper: ArrayLike, radius: ArrayLike
     z_top, z_rival = np.clip(quantile(top), -40.0, 40.0), np.clip(quantile(rival), -40.0, 40.0)
     margin: Array = special.ndtr(z_top - distance) - special.ndtr(z_rival + distance)
     return np.maximum(margin - 5e-16 * (4.0 + np.abs(z_top) + np.abs(z_rival)), -1.0)
+
+
+def exact_top(top_lower: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Array:
+    """Lower curve of the envelope, L(r) = Phi(z(p_A) - r/s) <= h_y on the ball of radius r. Source: Neyman-Pearson.
+
+    Guarantee: given p_A <= h_y(x), h smoothed by N(0, s^2); a half-space attains it. Rounded down, in [0, 1).
+
+    Args: as `exact_radius`, with radius >= 0 in pixel units.
+    Returns: the broadcast shape.
+    """
+    top, distance = check_top_lower(top_lower), _distance(radius, sigma)
+    check_shapes(top_lower=top, radius=distance)
+    z = np.clip(quantile(top), -_FAR, _FAR)
+    return np.asarray(np.maximum(special.ndtr(z - distance) - 5e-16 * (4.0 + np.abs(z)), 0.0))
+
+
+def exact_rival(rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Array:
+    """Upper curve of the envelope, U(r) = Phi(z(p_B) + r/s) >= h_i on the ball, for every class with h_i(x) <= p_B.
+
+    Source, guarantee and arguments: as `exact_top`; rounded up, in (0, 1]. p_B is taken as it is: min(p_B, 1 - p_A) is
+    the caller's.
+    """
+    rival, distance = check_rival_upper(rival_upper), _distance(radius, sigma)
+    check_shapes(rival_upper=rival, radius=distance)
+    z = np.clip(quantile(rival), -_FAR, _FAR)
+    return np.asarray(np.minimum(special.ndtr(z + distance) + 5e-16 * (4.0 + np.abs(z)), 1.0))
+
+
+def exact_top_radius(top_lower: ArrayLike, threshold: ArrayLike, sigma: ArrayLike) -> Array:
+    """Safe inverse of `exact_top`: sup{r : L(r) > c} = s (z(p_A) - z(c)).
+
+    At c = 0, where it is infinite, z(c) is taken as -40, which is no smaller than any radius of h itself.
+    Guarantee: rounded down, by less than 1e-11 s; positive exactly where p_A > c.
+
+    Args:
+        top_lower, sigma: as `exact_radius`.
+        threshold: c, in [0, 1).
+    Returns: pixel units, the broadcast shape; 0 where p_A <= c.
+    """
+    top, c, scale = check_top_lower(top_lower), check_threshold(threshold), check_sigma(sigma)
+    check_shapes(top_lower=top, threshold=c, sigma=scale)
+    return round_down(_quantile_distance(top, c) * scale)
+
+
+def exact_rival_radius(rival_upper: ArrayLike, threshold: ArrayLike, sigma: ArrayLike) -> Array:
+    """Safe inverse of `exact_rival`: sup{r : U(r) <= c} = s (z(c) - z(p_B)), 0 where p_B >= c.
+
+    Guarantee and arguments: as `exact_top_radius`.
+    """
+    rival, c, scale = check_rival_upper(rival_upper), check_threshold(threshold), check_sigma(sigma)
+    check_shapes(rival_upper=rival, threshold=c, sigma=scale)
+    return round_down(_quantile_distance(c, rival) * scale)
+
+
+def _distance(radius: ArrayLike, sigma: ArrayLike) -> Array:
+    distance, scale = check_radius(radius), check_sigma(sigma)
+    check_shapes(radius=distance, sigma=scale)
+    with np.errstate(over="ignore"):
+        return np.asarray(distance / scale)
+
+
+def _quantile_distance(high: Array, low: Array) -> Array:
+    """z(high) - z(low) rounded down, 0 where high <= low; z rises by at least sqrt(2 pi) times its argument."""
+    z_high, z_low = (np.clip(quantile(p), -_FAR, _FAR) for p in (high, low))
+    distance = z_high - z_low - 4e-15 * (4.0 + np.abs(z_high) + np.abs(z_low))
+    return np.where(high > low, np.maximum(distance, (high - low) * 2.0 * _LINEAR), 0.0)
 
 
 def quantile(probability: Array) -> Array:

@@ -11,8 +11,11 @@ from certmix.certifiers.arguments import (
     check_lipschitz,
     check_mixing_weight,
     check_radius,
+    check_rival_upper,
     check_shapes,
     check_sigma,
+    check_threshold,
+    check_top_lower,
     round_down,
 )
 from certmix.certifiers.margin import excess_margin
@@ -73,6 +76,45 @@ def lipschitz_margin(
     return np.maximum(top - rival - drop - _ROUNDING * (1.0 + drop), -1.0)
 
 
+def lipschitz_top(top_lower: ArrayLike, radius: ArrayLike, lipschitz: ArrayLike) -> Array:
+    """Lower curve of the envelope, L(r) = p_A - r L_y <= h_y on the l_p ball of radius r; rounded down, in [0, 1).
+
+    Args:
+        top_lower: lower bound on h_y(x), in [0, 1).
+        radius: >= 0, pixel units.
+        lipschitz: Lipschitz constant of h_y in that norm, > 0, per pixel unit.
+    Returns: the broadcast shape.
+    """
+    top, drop = check_top_lower(top_lower), _change(radius, lipschitz)
+    check_shapes(top_lower=top, radius=drop)
+    return np.maximum(top - drop - _ROUNDING * (1.0 + drop), 0.0)
+
+
+def lipschitz_rival(rival_upper: ArrayLike, radius: ArrayLike, lipschitz: ArrayLike) -> Array:
+    """Upper curve of the envelope, U(r) = p_B + r L_i >= h_i on the ball; as `lipschitz_top`, rounded up, in (0, 1]."""
+    rival, rise = check_rival_upper(rival_upper), _change(radius, lipschitz)
+    check_shapes(rival_upper=rival, radius=rise)
+    return np.minimum(rival + rise + _ROUNDING * (1.0 + rise), 1.0)
+
+
+def lipschitz_top_radius(top_lower: ArrayLike, threshold: ArrayLike, lipschitz: ArrayLike) -> Array:
+    """Inverse of `lipschitz_top`: sup{r : L(r) > c} = (p_A - c) / L_y, 0 where p_A <= c; rounded down.
+
+    Args: as `lipschitz_top`, with the threshold c, in [0, 1), in place of the radius.
+    """
+    top, c, slope = check_top_lower(top_lower), check_threshold(threshold), check_lipschitz("lipschitz_top", lipschitz)
+    check_shapes(top_lower=top, threshold=c, lipschitz_top=slope)
+    return round_down(np.maximum(top - c, 0.0) / slope)
+
+
+def lipschitz_rival_radius(rival_upper: ArrayLike, threshold: ArrayLike, lipschitz: ArrayLike) -> Array:
+    """Inverse of `lipschitz_rival`: sup{r : U(r) <= c} = (c - p_B) / L_i, 0 where p_B >= c; as `lipschitz_top_radius`."""
+    rival, c = check_rival_upper(rival_upper), check_threshold(threshold)
+    slope = check_lipschitz("lipschitz_rival", lipschitz)
+    check_shapes(rival_upper=rival, threshold=c, lipschitz_rival=slope)
+    return round_down(np.maximum(c - rival, 0.0) / slope)
+
+
 def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Array:
     """l2 Lipschitz constant of a [0, 1]-valued function smoothed by N(0, sigma^2): 1 / (sigma sqrt(2 pi)).
 
@@ -89,6 +131,13 @@ def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Ar
     """
     constant = math.sqrt(2.0 / math.pi) if paper else 1.0 / math.sqrt(2.0 * math.pi)
     return np.nextafter(constant / check_sigma(sigma) * (1.0 + 1e-15), np.inf)
+
+
+def _change(radius: ArrayLike, lipschitz: ArrayLike) -> Array:
+    distance, slope = check_radius(radius), check_lipschitz("lipschitz", lipschitz)
+    check_shapes(radius=distance, lipschitz=slope)
+    with np.errstate(over="ignore"):
+        return np.asarray(distance * slope)
 
 
 def _total(lipschitz_top: ArrayLike, lipschitz_rival: ArrayLike) -> Array:

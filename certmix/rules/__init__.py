@@ -1,0 +1,1 @@
+"""How g and h become one classifier: a rule per file."""
