@@ -1,4 +1,4 @@
-"""The exact step function against brute force over 2,001 weights in rational arithmetic."""
+"""The exact step functions against brute force: over 2,001 weights in rational arithmetic, over every threshold."""
 
 from fractions import Fraction
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certmix.clean_accuracy import clean_accuracy, right_weights
+from certmix.clean_accuracy import clean_accuracy, right_weights, threshold_accuracy
 from certmix.errors import InvalidArgument
 
 GRID = [Fraction(j, 2000) for j in range(2001)]
@@ -78,3 +78,45 @@ def test_the_chosen_weights_reach_the_target_and_nothing_larger_does(scene, targ
     reached = np.concatenate([curve.at, curve.after])
     assert curve(matched) == pytest.approx(reached[reached >= target - 1e-12].min())
     assert matched <= weight
+
+
+@settings(max_examples=60)
+@given(_scenes(), st.booleans())
+def test_the_threshold_step_function_equals_brute_force(scene, deferring):
+    """At 201 thresholds, at every share that occurs, and one float below it."""
+    g, votes, labels = scene
+    draws = votes.sum(axis=1) + 3 if deferring else None
+    curve = threshold_accuracy(g, votes, labels, draws=draws)
+    shares = votes / (votes.sum(axis=1) if draws is None else draws)[:, None]
+    at = np.concatenate([np.linspace(0, 0.995, 200), shares[shares < 1], np.nextafter(shares[shares > 0], 0)])
+
+    def right(row, c):
+        decides = shares[row] if shares[row].max() > c else g[row]
+        return decides[labels[row]] == decides.max() and (decides == decides.max()).sum() == 1
+
+    assert curve(at).tolist() == pytest.approx([np.mean([right(row, c) for row in range(len(labels))]) for c in at])
+
+
+@given(_scenes(), st.floats(0, 1))
+def test_the_chosen_thresholds_reach_the_target_and_nothing_smaller_does(scene, target):
+    curve = threshold_accuracy(*scene)
+    reached = curve.at[:-1][curve.at[:-1] >= target - 1e-12]  # at 1 itself nothing could be certified
+    if not len(reached):
+        with pytest.raises(InvalidArgument, match="target clean accuracy must be one that some threshold reaches"):
+            curve.best(target)
+        return
+    smallest, matched = curve.best(target), curve.matched(target)
+    assert 0 <= smallest <= matched < 1
+    assert curve(smallest) >= target - 1e-12
+    below = np.concatenate([np.linspace(0, smallest, 101)[:-1], curve.breakpoints[curve.breakpoints < smallest]])
+    assert (curve(below[below < smallest]) < target - 1e-12).all()
+    assert curve(matched) == pytest.approx(reached.min())
+
+
+def test_a_threshold_worked_by_hand():
+    """h is wrong at shares .6 and .8 where g is right, right at .7 where g is wrong; the fourth input is right by both."""
+    g, labels = np.eye(2)[[0, 0, 1, 0]], [0, 0, 0, 0]
+    curve = threshold_accuracy(g, [[4, 6], [2, 8], [7, 3], [9, 1]], labels)
+    assert curve.breakpoints.tolist() == [0, 0.6, 0.7, 0.8, 1]
+    assert curve([0, 0.59, 0.6, 0.69, 0.7, 0.79, 0.8, 1]).tolist() == [0.5, 0.5, 0.75, 0.75, 0.5, 0.5, 0.75, 0.75]
+    assert (curve.best(0.75), curve.best(0.5), curve.matched(0.5), curve.matched(0.6)) == (0.6, 0.0, 0.0, 0.6)

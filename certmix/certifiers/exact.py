@@ -105,8 +105,8 @@ def exact_rival(rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> 
 def exact_top_radius(top_lower: ArrayLike, threshold: ArrayLike, sigma: ArrayLike) -> Array:
     """Safe inverse of `exact_top`: sup{r : L(r) > c} = s (z(p_A) - z(c)).
 
-    At c = 0, where it is infinite, z(c) is taken as -40, which is no smaller than any radius of h itself.
-    Guarantee: rounded down, by less than 1e-11 s; positive exactly where p_A > c.
+    At c = 0, where it is infinite, z(c) is taken as -40: still beyond every radius of h itself.
+    Guarantee: rounded down, by less than 1e-11 (s + r); positive where p_A > c, but for underflow.
 
     Args:
         top_lower, sigma: as `exact_radius`.

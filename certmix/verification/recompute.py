@@ -1,22 +1,17 @@
 """Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-import mpmath
 import numpy as np
-from scipy import special
 
 from certmix.certification.certify import RULES, Certificates, certify
 from certmix.errors import InvalidArgument
 from certmix.runs.store import Statistics
+from certmix.verification.formulas import Bounds, bounds_of_counts, certifies, number
 from certmix.verification.redraw import Verification
 
-_mp = mpmath.MPContext()  # of our own: mpmath's global precision is shared by all threads
-_mp.dps = 50
 _LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
-Bounds = tuple[Any, Any]  # p_A and p_B as high-precision numbers
 
 
 def check_certificates(
@@ -61,11 +56,11 @@ def check_certificates(
             result.certificates_checked += 1
             said = f"{where}, weight {weight:g}: radius {certificates.radius[position, row]:.9g}"
             stated = float(certificates.radius[position, row])
-            reached = _mp.mpf(stated) / _mp.mpf(certificates.sigma)
-            inside = (_mp.mpf(stated) + _mp.mpf(offset)) / _mp.mpf(certificates.sigma)
-            if stated > 0 and not certifies(certificates.certifier, bounds, _mp.mpf(weight), inside):
+            reached = number(stated) / number(certificates.sigma)
+            inside = (number(stated) + number(offset)) / number(certificates.sigma)
+            if stated > 0 and not certifies(certificates.certifier, bounds, number(weight), inside):
                 result.differences.append(f"{said} is above what the votes support")
-            elif certifies(certificates.certifier, bounds, _mp.mpf(weight), max(inside, reached) + _LOSS):
+            elif certifies(certificates.certifier, bounds, number(weight), max(inside, reached) + _LOSS):
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
 
 
@@ -106,95 +101,11 @@ def pair_bounds(
     selection = statistics.selection_counts[row]
     winner = int(selection.argmax()) if selection.sum() else -1
     if winner < 0:
-        return winner, (_mp.mpf(0), _mp.mpf(1))
+        return winner, (number(0), number(1))
     rival = max([invalid, *(count for i, count in enumerate(counts) if i != winner)])
     return winner, bounds_of_counts(
         counts[winner], rival, sum(counts) + invalid, failure_probability, RULES[rule], total_variation
     )
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def bounds_of_counts(k: int, rival: int, n: int, err: float, share: float, total_variation: float = 0.0) -> Bounds:
-    """(p_A, p_B) from k votes for the class and the largest rival count, n draws, err of which p_A gets a share."""
-    slack = _mp.mpf(total_variation)
-    lower = max(_lower_bound(k, n, _mp.mpf(err) * _mp.mpf(share)) - slack, _mp.mpf(0))
-    upper = 1 - lower
-    if share < 1:
-        upper = min(upper, 1 - _lower_bound(n - rival, n, _mp.mpf(err) * (1 - _mp.mpf(share))) + slack)
-    return lower, upper
-
-
-def _lower_bound(k: int, n: int, err: Any) -> Any:
-    """The p with P[Binomial(n, p) >= k] = err: Newton on the tail itself, in the log of the odds."""
-    if k == 0:
-        return _mp.mpf(0)
-    if k == n:
-        return err ** (_mp.mpf(1) / n)
-    # SciPy gives the start only: the iteration ends where the tail is err to 30 digits, whatever the start.
-    start = min(max(float(special.betaincinv(k, n - k + 1, float(err))), 1e-300), 1 - 1e-16)
-    odds = _mp.log(_mp.mpf(start) / (1 - _mp.mpf(start)))
-    for _ in range(200):
-        p = 1 / (1 + _mp.exp(-odds))
-        tail, first = _tail_at_least(k, n, p)
-        # d tail / d odds = k (1 - p) P[= k], so that log(tail) has this slope; it is concave in the odds.
-        step = _mp.log(tail / err) / (k * (1 - p) * first / tail)
-        odds -= max(min(step, _mp.mpf(2)), _mp.mpf(-2))
-        if abs(step) < _mp.mpf(10) ** -30:
-            break
-    return 1 / (1 + _mp.exp(-odds))
-
-
-def _tail_at_least(k: int, n: int, p: Any) -> tuple[Any, Any]:
-    """(P[Binomial(n, p) >= k], P[= k]), term by term until the rest is below 38 digits."""
-    first = term = _mp.binomial(n, k) * p**k * (1 - p) ** (n - k)
-    total, odds = term, p / (1 - p)
-    for j in range(k, n):
-        ratio = odds * (n - j) / (j + 1)  # falls with j
-        term *= ratio
-        total += term
-        if ratio < 1 and term < total * (1 - ratio) * _mp.mpf(10) ** -38:
-            break
-    return total, first
-
-
-def certifies(certifier: str, bounds: Bounds, weight: Any, radius: Any) -> bool:
-    """Whether theory certifies `radius` (in units of sigma) from (p_A, p_B) at this weight, from the formulas alone.
-
-    Args:
-        certifier: "exact" (margin of two half-spaces), "theorem-a1", "theorem-3.5" or "theorem-3.5-paper".
-        bounds: p_A and p_B.
-        weight: mixing weight.
-        radius: in units of sigma, >= 0.
-    """
-    if weight < _mp.mpf(1) / 2:
-        return False
-    p_a, p_b = bounds
-    if weight * (p_a - p_b) <= 1 - weight:
-        return False
-    if certifier == "exact":
-        margin = _mp.ncdf(_quantile(p_a) - radius) - _mp.ncdf(_quantile(p_b) + radius)
-        return bool(weight * margin >= 1 - weight)
-    if certifier == "theorem-a1":
-        return bool(2 * radius <= _quantile(weight * p_a) - _quantile(weight * p_b + 1 - weight))
-    if certifier not in ("theorem-3.5", "theorem-3.5-paper"):
-        raise InvalidArgument(f"certifier to check must be one with a formula here, got {certifier!r}.")
-    constant = _mp.sqrt(2 / _mp.pi) if certifier == "theorem-3.5-paper" else 1 / _mp.sqrt(2 * _mp.pi)
-    return bool(2 * radius * constant * weight <= weight * (p_a - p_b) + weight - 1)
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _quantile(p: Any) -> Any:
-    """Normal quantile: Newton on the log of the smaller tail, from SciPy's 16 digits."""
-    if 2 * p > 1:
-        return -_quantile(1 - p)
-    z = _mp.mpf(float(special.ndtri(float(p))))
-    for _ in range(100):
-        tail = _mp.ncdf(z)
-        step = _mp.log(tail / p) * tail / _mp.npdf(z)
-        z -= max(min(step, _mp.mpf(1)), _mp.mpf(-1))
-        if abs(step) < _mp.mpf(10) ** -30:
-            break
-    return z
 
 
 def certificates_of(

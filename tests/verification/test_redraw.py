@@ -9,7 +9,8 @@ from certmix.certification.certify import RULES, bound_probabilities
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from certmix.verification.recompute import bounds_of_counts, certifies, check_certificates
+from certmix.verification.formulas import bounds_of_counts, certifies
+from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification, redraw
 
 FORMULAS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper")
