@@ -1,30 +1,35 @@
 """Certificates + labels -> certified accuracy against radius, with the interval of a finite test set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import Certificates, certified_at
+from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
+from certmix.rules import Rule
+
+DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 
 @dataclass(frozen=True)
 class CertifiedAccuracyCurve:
-    """Certified accuracy at some radii, one row per mixing weight.
+    """Certified accuracy at some radii, one row per rule.
 
     Attributes:
         radii: shape (radii,), pixel units.
-        mixing_weight: shape (weights,).
-        accuracy: share of inputs that are right and certified at the radius, shape (weights, radii).
-        lower, upper: Clopper-Pearson interval of the accuracy over test sets of this size, shape (weights, radii).
+        rules: how g and h become one classifier, one per row.
+        accuracy: share of inputs that are right and certified at the radius, shape (rules, radii).
+        lower, upper: Clopper-Pearson interval of the accuracy over test sets of this size, shape (rules, radii).
         confidence: of that interval.
         num_inputs: size of the test set.
-        certifier, sigma, votes: where the certificates come from.
+        certifier, sigma, promise: of the certificates.
     """
 
     radii: NDArray[np.float64]
-    mixing_weight: NDArray[np.float64]
+    rules: tuple[Rule, ...]
     accuracy: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
@@ -32,7 +37,25 @@ class CertifiedAccuracyCurve:
     num_inputs: int
     certifier: str
     sigma: float
-    votes: str = "hard"
+    promise: Promise | None = None
+
+    def to_json(self) -> list[dict[str, object]]:
+        """A row per rule, as plain values."""
+        return [
+            {
+                "sigma": self.sigma,
+                "certifier": self.certifier,
+                "votes": "hard" if self.promise is None else self.promise.votes,
+                "rule": rule.label,
+                rule.title: rule.parameter,
+                "inputs": self.num_inputs,
+                "radii": self.radii.tolist(),
+                "certified_accuracy": self.accuracy[position].tolist(),
+                "lower": self.lower[position].tolist(),
+                "upper": self.upper[position].tolist(),
+            }
+            for position, rule in enumerate(self.rules)
+        ]
 
 
 def certified_accuracy(
@@ -43,7 +66,7 @@ def certified_accuracy(
     Radius 0 counts the inputs with a positive radius: it is not clean accuracy.
 
     Args:
-        certificates: radii of shape (weights, inputs).
+        certificates: radii of shape (rules, inputs).
         labels: true classes, shape (inputs,).
         radii: where to evaluate, >= 0, shape (radii,), pixel units.
         confidence: of the interval, in (0, 1).
@@ -65,7 +88,7 @@ def _curve(
     lower, upper = accuracy_interval(counts, inputs, confidence)
     return CertifiedAccuracyCurve(
         radii=at,
-        mixing_weight=certificates.mixing_weight,
+        rules=certificates.rules,
         accuracy=counts / inputs,
         lower=lower,
         upper=upper,
@@ -73,7 +96,7 @@ def _curve(
         num_inputs=inputs,
         certifier=certificates.certifier,
         sigma=certificates.sigma,
-        votes=certificates.votes,
+        promise=certificates.promise,
     )
 
 
@@ -98,7 +121,7 @@ def exact_steps(radius: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64
     """The whole curve as a step function: no grid.
 
     Args:
-        radius: certified radii of one weight, shape (inputs,).
+        radius: certified radii of one rule, shape (inputs,).
         right: whether each prediction is right, shape (inputs,).
     Returns: (r, accuracy): accuracy[k] holds for radii in (r[k-1], r[k]]; r starts at 0 and ends where accuracy is 0.
     """
@@ -107,3 +130,9 @@ def exact_steps(radius: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64
     edges = np.unique(np.concatenate([[0.0], kept]))
     reached = len(kept) - np.searchsorted(kept, edges, side="left")
     return edges, reached / max(len(values), 1)
+
+
+def radii_within(certificates: Sequence[Certificates]) -> list[float]:
+    """The usual radii of a table, as far as any certificate reaches."""
+    reach = max((float(made.radius.max(initial=0.0)) for made in certificates), default=0.0)
+    return [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]

@@ -105,6 +105,14 @@ class Fields:
         items = Fields({str(i): item for i, item in enumerate(value)}, f"{self.where}: {name}")
         return tuple(items.integer(str(i), low, high) for i in range(len(value)))
 
+    def numbers(self, name: str, low: float, high: float = math.inf) -> tuple[float, ...]:
+        """A list of at most 4,096 finite numbers in [low, high]."""
+        value = self._take(name)
+        if not isinstance(value, list) or len(value) > 4096:
+            raise self._refuse(name, "a list", value)
+        items = Fields({str(i): item for i, item in enumerate(value)}, f"{self.where}: {name}")
+        return tuple(items.number(str(i), low, high) for i in range(len(value)))
+
     def optional(self, name: str, read: Callable[[], Read]) -> Read | None:
         """None where the field is null or absent, else what `read` makes of it."""
         if self._left.get(name) is None:

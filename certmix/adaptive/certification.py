@@ -5,6 +5,7 @@ Lemma 3.2 holds for every weight at or above 1/2 and all radii increase in the w
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.certification.certify import Certificates, certify
+from certmix.certification.promise import Interval, Votes
 from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
 from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
+from certmix.rules import AccurateVote
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -77,7 +80,7 @@ def certify_adaptive(
     *,
     certifier: str = "exact",
     failure_probability: float | None = None,
-    rule: str = "pair",
+    interval: Interval = "pair",
     real_valued: bool = False,
 ) -> AdaptiveCertificates:
     """Certify the mixture of g and the smoothed h at a(x) by any certifier at a_min; arguments as `certify`.
@@ -92,11 +95,11 @@ def certify_adaptive(
         mixing_weight=[weights.floor],
         certifier=certifier,
         failure_probability=failure_probability,
-        rule=rule,
+        interval=interval,
         real_valued=real_valued,
     )
     weight = aligned.mixing_weight()
-    robust = robust_shares(statistics, certificates.votes)
+    robust = robust_shares(statistics, certificates.promise.votes if certificates.promise else "hard")
     low, high = right_weights(aligned.accurate_probabilities, robust, statistics.labels)
     return AdaptiveCertificates(certificates, weight, (low < weight) & (weight < high))
 
@@ -115,8 +118,9 @@ def adaptive_candidate(
     weights: AdaptiveWeights,
     *,
     failure_probability: float | None = None,
-    rule: str = "pair",
-    votes: str | None = None,
+    interval: Interval = "pair",
+    votes: Votes | None = None,
+    distributions: bool = False,
 ) -> Candidate:
     """A candidate of `pareto_frontier` whose weight is the floor: a(x) moves with it below the same ceiling.
 
@@ -124,13 +128,18 @@ def adaptive_candidate(
     it too, and the largest floor at a target is found without a search.
     """
     aligned = _aligned(weights, statistics)
-    fixed = candidate_from_statistics(statistics, failure_probability=failure_probability, rule=rule, votes=votes)
+    fixed = candidate_from_statistics(
+        statistics,
+        failure_probability=failure_probability,
+        interval=interval,
+        votes=votes,
+        distributions=distributions,
+    )
     return AdaptiveCandidate(
         bounds=fixed.bounds,
         accurate=aligned.accurate_probabilities,
         robust=fixed.robust,
         kind="adaptive",
-        soft_statistics=fixed.soft_statistics,
         share=aligned.share,
         ceiling=weights.ceiling,
     )
@@ -148,8 +157,12 @@ class AdaptiveCandidate(Candidate):
     share: Floats = None  # type: ignore[assignment]
     ceiling: float = 1.0
 
-    def clean(self, rows: NDArray[np.int64]) -> CleanAccuracy:
-        """Clean accuracy over some of the inputs as a function of the floor, up to the ceiling."""
+    def rules(self, wanted: Sequence[str]) -> list[str]:
+        """Eq. 5 alone."""
+        return [rule for rule in wanted if rule == "linear"]
+
+    def clean(self, rule: str, rows: NDArray[np.int64], accurate_vote: AccurateVote = "class") -> CleanAccuracy:
+        """Clean accuracy over some of the inputs as a function of the floor, up to the ceiling; g votes with its softmax."""
         low, high = right_weights(self.accurate[rows], self.robust[rows], self.labels[rows])
         share = self.share[rows]
         with np.errstate(divide="ignore", invalid="ignore"):

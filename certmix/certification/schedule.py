@@ -4,16 +4,18 @@ Every look has its own share of the failure probability, fixed beforehand, so th
 and any stopping rule may choose among them. An input stops when its radius is decided, or when it hardly can be.
 """
 
+import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certifiers import exact_radius
-from certmix.certifiers.arguments import check_mixing_weight
-from certmix.errors import InvalidArgument
-from certmix.intervals import clopper_pearson_lower, clopper_pearson_upper
+from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, check_failure_probability
+from certmix.certifiers import CERTIFIERS
+from certmix.errors import InvalidArgument, RunError
+from certmix.intervals import ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
+from certmix.json_fields import Fields
+from certmix.rules import LinearRule, Rule, rule_from_json
 
 FUTILITY = 1e-2  # two-sided level of the estimates by which an input is given up; no promise depends on it
 FIRST_LOOK, GROWTH = 100, 3
@@ -31,7 +33,7 @@ class Schedule:
         looks: estimation draws at each look, ascending; the last is the full number.
         failure_probability: of all looks together, per input, in (0, 1).
         sigma: standard deviation of the noise, in [0, 1] pixel units.
-        mixing_weight: at which the radius is decided.
+        rule: by which the radius is decided, with the exact certificate.
         target_radius: stop when the radius is known to reach it, or not to; pixel units. None: see `radius_tolerance`.
         radius_tolerance: stop when the radius is within this share of what all draws would give; in (0, 1).
     """
@@ -39,7 +41,7 @@ class Schedule:
     looks: tuple[int, ...]
     failure_probability: float
     sigma: float
-    mixing_weight: float
+    rule: Rule
     target_radius: float | None = None
     radius_tolerance: float | None = None
 
@@ -47,6 +49,12 @@ class Schedule:
     def spending(self) -> tuple[float, ...]:
         """Failure probability of each look's bounds; their sum is `failure_probability`."""
         return look_spending(self.looks, self.failure_probability)
+
+    @property
+    def reach(self) -> float:
+        """The radius that all draws certify where every one of them votes for the class; 0 where no radius can be."""
+        last = np.array([float(self.looks[-1])])
+        return float(self._radius(last, 0.0 * last, self.looks[-1], np.array(self.spending[-1]))[0])
 
     def spent_at(self, draws: ArrayLike) -> NDArray[np.float64]:
         """The failure probability of bounds after so many estimation draws, the shape of `draws`."""
@@ -91,20 +99,47 @@ class Schedule:
     def _radius(
         self, top: NDArray[np.float64], rival: NDArray[np.float64], draws: int, spent: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        lower = clopper_pearson_lower(top, draws, spent / 2)
+        lower = np.atleast_1d(clopper_pearson_lower(top, draws, spent / 2))
         upper = np.minimum(clopper_pearson_upper(rival, draws, spent / 2), np.nextafter(1.0 - lower, 2.0))
-        return exact_radius(lower, np.minimum(upper, 1.0), self.mixing_weight, self.sigma)
+        bounds = ProbabilityBounds(np.zeros(len(lower), dtype=np.int64), lower, np.minimum(upper, 1.0), self.sigma)
+        return self.rule.radius(CERTIFIERS["exact"], bounds).reshape(np.shape(top))
 
-    def describe(self) -> dict[str, Any]:
-        """What defines the schedule, for the manifest."""
+    def to_json(self) -> dict[str, object]:
+        """As plain values, without sigma, which a run's draws hold."""
         return {
             "looks": list(self.looks),
             "spending": list(self.spending),
             "failure_probability": self.failure_probability,
-            "mixing_weight": self.mixing_weight,
+            "rule": self.rule.to_json(),
             "target_radius": self.target_radius,
             "radius_tolerance": self.radius_tolerance,
         }
+
+    @classmethod
+    def from_json(cls, tree: Fields, *, sigma: float, num_estimation: int) -> "Schedule":
+        """Of what `to_json` made, for a run of this sigma and so many draws.
+
+        Raises: RunError: a field that is missing, unknown or breaks its rule, or a spending that its looks do not imply.
+        """
+        looks = tree.integers("looks", 1, num_estimation)
+        err = tree.number("failure_probability", 5e-324, 1.0 - 2**-53)
+        ascending = looks and all(low < high for low, high in itertools.pairwise(looks))
+        if not ascending or looks[-1] != num_estimation:
+            raise RunError(f"{tree.where}: looks must ascend to num_estimation, {num_estimation}, got {looks!r:.80}.")
+        if tree.numbers("spending", 0.0, 1.0) != look_spending(looks, err):
+            raise RunError(f"{tree.where}: spending must be half on the last look, and even before; sample anew.")
+        made = cls(
+            looks,
+            err,
+            sigma,
+            rule_from_json(tree.part("rule")),
+            tree.optional("target_radius", lambda: tree.number("target_radius", 0.0)),
+            tree.optional("radius_tolerance", lambda: tree.number("radius_tolerance", 5e-324, 1.0 - 2**-53)),
+        )
+        tree.end()
+        if (made.target_radius is None) == (made.radius_tolerance is None):
+            raise RunError(f"{tree.where}: either target_radius or radius_tolerance must be a number, the other null.")
+        return made
 
 
 def look_schedule(num_estimation: int) -> tuple[int, ...]:
@@ -128,8 +163,8 @@ def make_schedule(
     num_estimation: int,
     *,
     sigma: float,
-    failure_probability: float = 1e-3,
-    mixing_weight: float = 1.0,
+    failure_probability: float = DEFAULT_FAILURE_PROBABILITY,
+    rule: Rule | None = None,
     target_radius: float | None = None,
     radius_tolerance: float | None = None,
 ) -> Schedule:
@@ -137,28 +172,27 @@ def make_schedule(
 
     Args:
         num_estimation: draws of the last look.
-        sigma, failure_probability, mixing_weight, target_radius, radius_tolerance: as `Schedule`.
+        sigma, failure_probability, rule, target_radius, radius_tolerance: as `Schedule`; the rule is h alone by default.
     Raises: InvalidArgument: a value out of range, neither or both of target and tolerance, or a target out of reach.
     """
-    check_mixing_weight(mixing_weight)
     if (target_radius is None) == (radius_tolerance is None):
         raise InvalidArgument("early stopping needs either a target radius or a radius tolerance; give exactly one.")
-    if not 0.0 < failure_probability < 1.0:
-        raise InvalidArgument(f"failure_probability must be in (0, 1), got {failure_probability}; 0.001 is customary.")
+    check_failure_probability(failure_probability)
     if radius_tolerance is not None and not 0.0 < radius_tolerance < 1.0:
         raise InvalidArgument(f"radius_tolerance must be in (0, 1), got {radius_tolerance}; 0.05 is 5 %.")
     if num_estimation < 1:
         raise InvalidArgument(f"num_estimation must be >= 1, got {num_estimation}; the paper draws 10,000.")
-    schedule = Schedule(
-        look_schedule(num_estimation), failure_probability, sigma, float(mixing_weight), target_radius, radius_tolerance
-    )
-    if target_radius is not None:
-        spent = schedule.spending[-1]
-        top = clopper_pearson_lower(num_estimation, num_estimation, spent / 2)
-        reach = float(exact_radius(top, min(float(np.nextafter(1.0 - top, 2.0)), 1.0), mixing_weight, sigma))
-        if not 0.0 <= target_radius <= reach:
+    looks, rule = look_schedule(num_estimation), rule or LinearRule(1.0)
+    schedule = Schedule(looks, failure_probability, sigma, rule, target_radius, radius_tolerance)
+    reach = schedule.reach
+    if target_radius is None:
+        if not reach:
             raise InvalidArgument(
-                f"target radius must be in [0, {reach:.4f}], what {num_estimation} draws can certify at mixing weight "
-                f"{mixing_weight:g}, got {target_radius}; draw more, or stop at less."
+                f"{num_estimation} draws can certify nothing at {rule.label}; draw more, or ask for less."
             )
+    elif not 0.0 <= target_radius <= reach:
+        raise InvalidArgument(
+            f"target radius must be in [0, {reach:.4f}], what {num_estimation} draws can certify at {rule.label}, got "
+            f"{target_radius}; draw more, or stop at less."
+        )
     return schedule

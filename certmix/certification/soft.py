@@ -1,14 +1,17 @@
 """Soft votes -> bounds: on the mean of each class probability, and on the distribution of each difference."""
 
-from dataclasses import dataclass
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certmix.certification.promise import MeanBound, Promise
 from certmix.certifiers import exact_radius
 from certmix.certifiers.cdf import cdf_radius
 from certmix.errors import InvalidArgument
 from certmix.intervals import (
+    DistributionBounds,
+    ProbabilityBounds,
     betting_lower,
     betting_upper,
     clopper_pearson_lower,
@@ -17,48 +20,51 @@ from certmix.intervals import (
     hoeffding_lower,
     hoeffding_upper,
 )
-from certmix.intervals.histograms import LEFT, UNITS, Histograms, SoftVotes
+from certmix.intervals.histograms import THRESHOLDS, UNITS, Histograms, SoftVotes
 
-MEAN_BOUNDS = ("betting", "bernstein", "hoeffding")
-THRESHOLDS = np.concatenate([[-1.0], 2.0 * LEFT[1:] / UNITS - 1.0])  # s_0 ... s_64 of class - rival
 _REFERENCE_WEIGHT = 0.75  # at which the selection draws choose between mean and distribution
 
 Floats = NDArray[np.float64]
 
 
-def mean_bounds(
+def soft_bounds(
     votes: SoftVotes,
-    failure_probability: float,
+    promise: Promise,
     *,
-    share: float = 0.5,
-    bound: str = "betting",
+    sigma: float,
     total_variation: float = 0.0,
-) -> tuple[Floats, Floats]:
-    """(top_lower, rival_upper) of the smoothed class probabilities, from the estimation draws.
+    labels: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64] | None = None,
+) -> ProbabilityBounds:
+    """Bounds on the smoothed class probabilities, from the estimation draws.
 
     The rival bound is the largest over the rivals, each at the whole remaining failure probability: the worst rival is one
     fixed class, so that no union is needed.
-    Guarantee: each input's pair is wrong with probability at most failure_probability.
+    Guarantee: each input's pair is wrong with probability at most promise.failure_probability.
 
     Args:
         votes: soft votes.
-        failure_probability: in (0, 1), per input.
-        share: of it that the class's bound gets; with 1, rival_upper = 1 - top_lower.
-        bound: "betting", "bernstein" or "hoeffding".
+        promise: how the failure probability is spent.
+        sigma: standard deviation of the noise, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; taken off both bounds.
-    Returns: two arrays of shape (inputs,).
+        labels, indices: carried along.
     """
-    if bound not in MEAN_BOUNDS:
-        raise InvalidArgument(f"bound must be one of {', '.join(MEAN_BOUNDS)}, got {bound!r}.")
     lower, upper = _mean_bounds(
         (votes.top("estimation"), votes.rival("estimation")),
         (votes.top("selection"), votes.rival("selection")),
-        failure_probability,
-        share,
-        bound,
+        promise.failure_probability,
+        promise.share,
+        promise.mean_bound,
     )
-    lower = np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0)
-    return lower, np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0)
+    return ProbabilityBounds(
+        prediction=votes.prediction,
+        top_lower=np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0),
+        rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
+        sigma=sigma,
+        promise=promise,
+        labels=labels,
+        indices=indices,
+    )
 
 
 def _mean_bounds(
@@ -66,7 +72,7 @@ def _mean_bounds(
     selection: tuple[Histograms, Histograms],
     err: float,
     share: float,
-    bound: str,
+    bound: MeanBound,
 ) -> tuple[Floats, Floats]:
     top, rivals = estimation
     if bound == "betting":
@@ -113,56 +119,34 @@ def tail_bounds(differences: Histograms, failure_probability: float) -> Floats:
     return np.asarray(found[back.reshape(-1)].reshape(at_least.shape))
 
 
-@dataclass(frozen=True)
-class DistributionBounds:
-    """What the CDF certificate needs, for every input.
-
-    Attributes:
-        tail_lower: see `tail_bounds`, shape (inputs, rivals, 64).
-        top_lower, rival_upper: bounds on the means, shape (inputs,).
-        by_distribution: whether the distribution is used for an input, or the means; chosen by the selection draws.
-        sigma: standard deviation of the noise, in [0, 1] pixel units.
-    """
-
-    tail_lower: Floats
-    top_lower: Floats
-    rival_upper: Floats
-    by_distribution: NDArray[np.bool_]
-    sigma: float
-
-    def radius(self, mixing_weight: Floats) -> Floats:
-        """Certified radii, shape (weights, inputs), by whichever bound the selection draws chose."""
-        radius = np.empty((len(mixing_weight), len(self.top_lower)))
-        chosen = self.by_distribution
-        radius[:, chosen] = cdf_radius(self.tail_lower[chosen], THRESHOLDS, mixing_weight, self.sigma)
-        radius[:, ~chosen] = exact_radius(
-            self.top_lower[~chosen], self.rival_upper[~chosen], mixing_weight[:, None], self.sigma
-        )
-        return radius
-
-
 def distribution_bounds(
-    votes: SoftVotes, failure_probability: float, sigma: float, *, total_variation: float = 0.0
+    votes: SoftVotes,
+    promise: Promise,
+    *,
+    sigma: float,
+    total_variation: float = 0.0,
+    labels: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64] | None = None,
 ) -> DistributionBounds:
     """Bounds for the CDF certificate; means or distribution are chosen per input from the selection draws alone.
 
     The choice compares what either would give if the estimation draws looked like the selection draws.
-    Guarantee: each input's bounds are wrong with probability at most failure_probability.
+    Guarantee: for each input, the means are wrong with probability at most promise.failure_probability, and so is the
+    distribution: certify by the one that was chosen, as certifier "cdf" does.
 
-    Args:
-        votes: soft votes.
-        failure_probability: in (0, 1), per input.
-        sigma: standard deviation of the noise, in [0, 1] pixel units.
-        total_variation: distance of the drawn noise from the Gaussian; taken off every bound.
+    Args: as `soft_bounds`.
+    Raises: InvalidArgument: interval "cohen": the distribution bounds every rival.
     """
-    lower, upper = mean_bounds(votes, failure_probability, total_variation=total_variation)
-    tails = tail_bounds(votes.difference("estimation"), failure_probability)
+    if promise.interval != "pair":
+        raise InvalidArgument(
+            f"interval must be pair for certifier 'cdf', got {promise.interval!r}; it bounds every rival."
+        )
+    means = soft_bounds(votes, promise, sigma=sigma, total_variation=total_variation, labels=labels, indices=indices)
+    tails = tail_bounds(votes.difference("estimation"), promise.failure_probability)
     return DistributionBounds(
+        **{field.name: getattr(means, field.name) for field in fields(means)},
         tail_lower=np.maximum(np.nextafter(tails - total_variation, -1.0), 0.0),
-        top_lower=lower,
-        rival_upper=upper,
-        by_distribution=_distribution_is_better(votes, failure_probability, sigma),
-        sigma=sigma,
+        by_distribution=_distribution_is_better(votes, promise.failure_probability, sigma),
     )
 
 

@@ -8,25 +8,29 @@ import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from certmix.certifiers.arguments import Array
 from certmix.certifiers.cdf import cdf_margin, cdf_radius
+from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_PAPER, Envelope
 from certmix.certifiers.exact import exact_margin, exact_radius
 from certmix.certifiers.lipschitz import lipschitz_margin, lipschitz_radius, smoothing_lipschitz_constant
 from certmix.certifiers.margin import required_margin
 from certmix.certifiers.softmax_constants import softmax_lipschitz_constant
 from certmix.certifiers.theorem_a1 import theorem_a1_margin, theorem_a1_radius
 from certmix.errors import InvalidArgument
+from certmix.intervals import DistributionBounds, ProbabilityBounds
+from certmix.intervals.histograms import THRESHOLDS
 
 __all__ = [
     "CERTIFIERS",
-    "LABELS",
     "Certifier",
+    "Envelope",
     "cdf_margin",
     "cdf_radius",
-    "check_certifier",
     "exact_margin",
     "exact_radius",
     "get_certifier",
@@ -40,6 +44,9 @@ __all__ = [
 ]
 
 
+Dashes = str | tuple[float, tuple[float, ...]]  # a line style of matplotlib
+
+
 @dataclass(frozen=True)
 class Certifier:
     """A margin curve and its inverse.
@@ -47,14 +54,33 @@ class Certifier:
     Attributes:
         name: as on the command line.
         label: as in tables and figures.
+        dashes: of its lines in figures.
         radius: (top_lower, rival_upper, mixing_weight, sigma) -> certified radius.
         margin: (top_lower, rival_upper, radius, sigma) -> margin on the ball.
+        envelope: two curves over the radius, for every rule; None where only the margin is known: rules that need more
+            than h_y - h_i cannot use it.
+        votes: "any", or "soft" where it needs the distributions of soft votes to be more than the exact certificate.
     """
 
     name: str
     label: str
+    dashes: Dashes
     radius: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
     margin: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
+    envelope: Envelope | None = None
+    votes: Literal["any", "soft"] = "any"
+
+    def certify(self, bounds: ProbabilityBounds, mixing_weight: float) -> Array:
+        """Certified radii of the mixture at one weight, shape (inputs,), from all that the bounds hold.
+
+        The CDF certificate takes the distribution of an input where the selection draws chose it, else its means.
+        """
+        radius = self.radius(bounds.top_lower, bounds.rival_upper, mixing_weight, bounds.sigma)
+        if self.votes == "soft" and isinstance(bounds, DistributionBounds):
+            chosen = bounds.by_distribution
+            radius = np.array(radius)
+            radius[chosen] = cdf_radius(bounds.tail_lower[chosen], THRESHOLDS, mixing_weight, bounds.sigma)[0]
+        return radius
 
 
 def _smoothing_lipschitz(
@@ -72,39 +98,33 @@ def _smoothing_lipschitz(
 CERTIFIERS = {
     certifier.name: certifier
     for certifier in (
-        Certifier("exact", "Exact", exact_radius, exact_margin),
-        Certifier("theorem-a1", "Theorem A.1", theorem_a1_radius, theorem_a1_margin),
+        Certifier("exact", "Exact", "-", exact_radius, exact_margin, EXACT),
+        Certifier("theorem-a1", "Theorem A.1", (0, (5, 2)), theorem_a1_radius, theorem_a1_margin),
         Certifier(
             "theorem-3.5",
             "Theorem 3.5",
+            (0, (1, 1.5)),
             functools.partial(_smoothing_lipschitz, lipschitz_radius, False),
             functools.partial(_smoothing_lipschitz, lipschitz_margin, False),
+            THEOREM_3_5,
         ),
         Certifier(
             "theorem-3.5-paper",
             "Theorem 3.5 (paper's constant)",
+            (0, (5, 2, 1, 2)),
             functools.partial(_smoothing_lipschitz, lipschitz_radius, True),
             functools.partial(_smoothing_lipschitz, lipschitz_margin, True),
+            THEOREM_3_5_PAPER,
         ),
+        Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, votes="soft"),
     )
 }
 
 
-LABELS = {**{name: certifier.label for name, certifier in CERTIFIERS.items()}, "cdf": "CDF"}  # of every certificate
-
-
-def check_certifier(name: str) -> str:
-    """A certifier's label in tables and figures. Raises InvalidArgument, with the choices, where there is none."""
-    if name not in LABELS:
-        near = difflib.get_close_matches(name, LABELS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise InvalidArgument(f"certifier must be one of {', '.join(LABELS)}, got {name!r}{hint}")
-    return LABELS[name]
-
-
 def get_certifier(name: str) -> Certifier:
-    """The certifier of that name, from (p_A, p_B). Raises InvalidArgument as `check_certifier`."""
-    label = check_certifier(name)
+    """The certifier of that name. Raises InvalidArgument, with the choices, where there is none."""
     if name not in CERTIFIERS:
-        raise InvalidArgument(f"certifier {label} needs soft votes, not bounds on two probabilities; use exact.")
+        near = difflib.get_close_matches(name, CERTIFIERS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise InvalidArgument(f"certifier must be one of {', '.join(CERTIFIERS)}, got {name!r}{hint}")
     return CERTIFIERS[name]

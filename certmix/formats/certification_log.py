@@ -3,42 +3,46 @@
 import csv
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from certmix.certification.certify import Certificates
+from certmix.certification.promise import check_choice
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
 from certmix.files import write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.tables import floor_text
 
+PrintedRounding = Literal["down", "trust"]
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _NUDGE = 4e-12  # makes up for the exact certificate's rounding down, far below the printed digits
 
 
-def read_certification_log(path: str | Path, *, sigma: float, printed_rounding: str = "trust") -> ProbabilityBounds:
+def read_certification_log(
+    path: str | Path, *, sigma: float, printed_rounding: PrintedRounding = "down"
+) -> ProbabilityBounds:
     """Bounds from a published log: p_A = Phi(radius / sigma), p_B = 1 - p_A.
 
     Source: github locuslab/smoothing; logs with more columns (such as those of ACES) are read too.
-    Guarantee: that of the log. Printed radii have three digits and can be rounded up: "trust" takes them as printed, so
-    that weight 1 gives back the published radii; "down" takes off half a unit of the last digit printed.
+    Guarantee: that of the log. Printed radii are rounded to the nearest, so up in half of the rows: "down" takes off half
+    a unit of the last digit that the log really prints (the larger of what its decimals and its significant digits
+    allow). "trust" takes them as printed, so that weight 1 gives back the published radii.
 
     Args:
         path: the log.
         sigma: standard deviation that it was made with, > 0 (a log does not say).
-        printed_rounding: "trust" or "down".
+        printed_rounding: "down" or "trust".
     Returns: ProbabilityBounds with labels and indices; abstentions have prediction -1.
     Raises: InvalidArgument: no such file, not a log, or a malformed row (by its line).
     """
-    from scipy import special
-
-    if printed_rounding not in ("trust", "down"):
-        raise InvalidArgument(f"printed_rounding must be trust or down, got {printed_rounding!r}.")
+    check_choice("printed_rounding", printed_rounding, get_args(PrintedRounding))
     scale = float(check_sigma(sigma))
-    indices, labels, predictions, radii = _read_rows(Path(path), ("idx", "label", "predict", "radius"))
-    radius = np.array([_printed(text, printed_rounding) for text in radii])
+    indices, labels, predictions, printed = _read_rows(Path(path), ("idx", "label", "predict", "radius"))
+    radius = np.array([float(value) for value in (_rounded_down(printed) if printed_rounding == "down" else printed)])
     certified = (predictions != ABSTAIN) & (radius > 0)
     top = special.ndtr(radius / scale * (1.0 + _NUDGE))
     if (top[certified] >= 1.0).any():
@@ -65,21 +69,26 @@ def write_certification_log(
     path: str | Path,
     certificates: Certificates,
     *,
-    weight_position: int = 0,
+    rule_position: int = 0,
     seconds: NDArray[np.float64] | None = None,
+    force: bool = False,
 ) -> None:
-    """Write one mixing weight's certificates as a log; radii are rounded down, abstentions have predict -1, radius 0.
+    """Write one rule's certificates as a log; arguments as `log_text`, the file must not exist unless `force`."""
+    write_whole(path, log_text(certificates, rule_position, seconds), force=force)
+
+
+def log_text(certificates: Certificates, rule_position: int = 0, seconds: NDArray[np.float64] | None = None) -> str:
+    """A log of one rule's certificates; radii are rounded down, abstentions have predict -1 and radius 0.
 
     Args:
-        path: where; overwritten.
         certificates: with labels and indices.
-        weight_position: which of its mixing weights.
+        rule_position: which of its rules.
         seconds: sampling time per input; 0 where left out.
     Raises: InvalidArgument: certificates without labels or indices.
     """
     if certificates.labels is None or certificates.indices is None:
         raise InvalidArgument("a certification log needs labels and indices, got certificates without them.")
-    radius = certificates.radius[weight_position]
+    radius = certificates.radius[rule_position]
     predict = np.where(radius > 0, certificates.prediction, ABSTAIN)
     times = np.zeros(len(radius)) if seconds is None else seconds
     lines = ["\t".join(COLUMNS)]
@@ -87,12 +96,12 @@ def write_certification_log(
         certificates.indices, certificates.labels, predict, radius, times, strict=True
     ):
         lines.append(f"{index}\t{label}\t{guess}\t{floor_text(value, 6)}\t{int(guess == label)}\t{took:.3f}")
-    write_whole(path, "\n".join(lines) + "\n", force=True)
+    return "\n".join(lines) + "\n"
 
 
 def _read_rows(
     path: Path, needed: tuple[str, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[Decimal]]:
     if not path.is_file():
         raise InvalidArgument(f"certification log must exist, got {str(path)!r}; check the path.")
     try:
@@ -104,10 +113,12 @@ def _read_rows(
             f"{path} must be a certification log with columns {', '.join(needed)} and one row or more."
         )
     integers: list[list[int]] = []
+    radii: list[Decimal] = []
     for number, row in enumerate(rows, start=2):
         try:
             integers.append([int(row[name]) for name in needed[:3]])
-            if "radius" in needed and not Decimal(row["radius"]) >= 0:
+            radii.append(Decimal(row["radius"] if "radius" in needed else 0))
+            if not 0 <= radii[-1] < 1e150 or radii[-1].adjusted() < -400:
                 raise ValueError
         except (TypeError, ValueError, InvalidOperation):
             raise InvalidArgument(
@@ -116,13 +127,23 @@ def _read_rows(
     columns = np.array(integers, dtype=np.int64)
     if len(np.unique(columns[:, 0])) != len(columns):
         raise InvalidArgument(f"{path} must name each input once, got repeated idx.")
-    return columns[:, 0], columns[:, 1], columns[:, 2], [row.get("radius", "0") for row in rows]
+    return columns[:, 0], columns[:, 1], columns[:, 2], radii
 
 
-def _printed(text: str, printed_rounding: str) -> float:
-    value = Decimal(text)
-    if printed_rounding == "down":
-        # Three significant digits were printed with trailing zeros dropped: 0.5 stands for 0.500.
-        unit = Decimal(1).scaleb(value.adjusted() - 2) if value else Decimal(0)
-        value = max(value - unit / 2, Decimal(0))
-    return float(value)
+def _rounded_down(printed: list[Decimal]) -> list[Decimal]:
+    """Each radius less half a unit of its last printed digit.
+
+    Writers print so many decimals, or so many significant digits without trailing zeros. The log's most of either says
+    which digit that is; the larger unit is taken, which holds for both.
+    """
+    shown = [value for value in printed if value]
+    decimals = max((-_exponent(value) for value in shown), default=0)
+    digits = max((len(value.as_tuple().digits) for value in shown), default=1)
+    half = [max(Decimal(1).scaleb(-decimals), Decimal(1).scaleb(v.adjusted() - digits + 1)) / 2 for v in printed]
+    return [max(value - part, Decimal(0)) for value, part in zip(printed, half, strict=True)]
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)  # finite: checked where it was read
+    return exponent

@@ -2,23 +2,32 @@
 
 import re
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification.certify import bound_probabilities
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.drawn import schedule_of
+from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Interval, Promise
 from certmix.errors import InvalidArgument
 from certmix.files import write_whole
 from certmix.intervals import ProbabilityBounds
 
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+MOST_VOTES = 2**53  # of one image: beyond it the intervals' floats would round
 Table = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def read_count_table(path: str | Path) -> Table:
     """Counts and labels of a text file: c counts and the label per line, between spaces, tabs or commas.
 
-    Lines that are empty or start with # are passed over. Whole numbers may be written as floats ("100.0", "1e+02").
+    Lines that are empty or start with # are passed over. Whole numbers, up to 2**53, may be written as floats ("100.0",
+    "1e+02").
 
     Args:
         path: the file.
@@ -64,12 +73,34 @@ def write_count_table(path: str | Path, counts: ArrayLike, labels: ArrayLike, *,
     write_whole(path, "".join(f"{line}\n" for line in lines), force=force)
 
 
+def export_counts(
+    statistics: "Statistics", counts: str | Path, selection: str | Path | None = None, *, force: bool = False
+) -> None:
+    """Write a run's estimation votes, and its selection votes where a path is given, as count tables.
+
+    Raises: InvalidArgument: votes that the format cannot tell the truth about (invalid ones, or those of a run that could
+        stop early, whose bounds need its schedule), or a file that exists.
+    """
+    if statistics.estimation_invalid.any() or statistics.selection_invalid.any():
+        raise InvalidArgument(
+            "a count table cannot hold invalid votes, and the run has some: leaving them out would overstate; use the run."
+        )
+    if schedule_of(statistics) is not None:
+        raise InvalidArgument(
+            "a count table cannot hold the schedule of a run that could stop early, and its counts alone would overstate; "
+            "certify the run itself, or sample without --stop-at-radius and --radius-tolerance."
+        )
+    write_count_table(counts, statistics.estimation_counts, statistics.labels, force=force)
+    if selection is not None:
+        write_count_table(selection, statistics.selection_counts, statistics.labels, force=force)
+
+
 def bound_counts(
     counts: ArrayLike,
     *,
     sigma: float,
-    failure_probability: float = 1e-3,
-    rule: str = "pair",
+    failure_probability: float = DEFAULT_FAILURE_PROBABILITY,
+    interval: Interval = "pair",
     selection_counts: ArrayLike | None = None,
     labels: NDArray[np.int64] | None = None,
 ) -> ProbabilityBounds:
@@ -84,7 +115,7 @@ def bound_counts(
         counts: votes per class, shape (inputs, classes).
         sigma: standard deviation of the noise that they were drawn with, > 0, in [0, 1] pixel units.
         failure_probability: in (0, 1), per input.
-        rule: "pair" or "cohen".
+        interval: "pair" or "cohen".
         selection_counts: votes of other draws that choose the class, same shape.
         labels: true classes, shape (inputs,).
     Raises: InvalidArgument: a value out of range, shapes that differ, or too few draws to certify anything.
@@ -99,22 +130,32 @@ def bound_counts(
     choose = votes if selection_counts is None else np.asarray(selection_counts)
     if choose.shape != votes.shape:
         raise InvalidArgument(f"selection counts must have shape {votes.shape} as the counts, got {choose.shape}.")
-    share = (
-        failure_probability if selection_counts is not None or votes.ndim != 2 else failure_probability / votes.shape[1]
-    )
+    if selection_counts is not None and np.array_equal(choose, votes):
+        raise InvalidArgument(
+            "selection counts must be of other draws than the counts, got an equal table; leave it out to pay for choosing "
+            "and bounding by the same draws."
+        )
+    asked = Promise(failure_probability, interval)
+    paid = failure_probability if selection_counts is not None else failure_probability / max(votes.shape[-1], 1)
     bounds = bound_probabilities(
-        choose, votes, sigma=sigma, failure_probability=share, rule=rule, labels=labels, indices=np.arange(len(votes))
+        choose,
+        votes,
+        sigma=sigma,
+        failure_probability=paid,
+        interval=interval,
+        labels=labels,
+        indices=np.arange(len(votes)),
     )
-    return replace(bounds, failure_probability=failure_probability)
+    return replace(bounds, promise=asked)
 
 
 def _whole(cell: str, path: str | Path, number: int) -> int:
     try:
-        value = float(cell)
-        if value != int(value) or abs(value) > 2**53:
+        value = Decimal(cell)
+        if not abs(value) <= MOST_VOTES or value != int(value):
             raise ValueError
-    except (ValueError, OverflowError):
-        raise InvalidArgument(f"{path} line {number} must hold whole numbers, got {cell[:40]!r}.") from None
+    except (ValueError, InvalidOperation):
+        raise InvalidArgument(f"{path} line {number} must hold whole numbers up to 2**53, got {cell[:40]!r}.") from None
     return int(value)
 
 
@@ -124,7 +165,9 @@ def _check_row(rows: list[list[int]], path: str | Path, number: int) -> None:
         raise InvalidArgument(
             f"{path} line {number} must hold {max(len(rows[0]) - 1, 2)} counts and a label, got {len(rows[-1])} numbers."
         )
-    if min(votes) < 0 or not sum(votes):
-        raise InvalidArgument(f"{path} line {number} must hold counts >= 0 that are not all 0, got {votes[:8]}.")
+    if min(votes) < 0 or not 0 < sum(votes) <= MOST_VOTES:
+        raise InvalidArgument(
+            f"{path} line {number} must hold counts >= 0 that are not all 0 and at most 2**53 together, got {votes[:8]}."
+        )
     if not 0 <= label < len(votes):
         raise InvalidArgument(f"{path} line {number} must end with a label in 0..{len(votes) - 1}, got {label}.")

@@ -8,10 +8,11 @@ from certmix.intervals.moments import (
     hoeffding_lower,
     hoeffding_upper,
 )
-from certmix.intervals.probability_bounds import ABSTAIN, ProbabilityBounds
+from certmix.intervals.probability_bounds import ABSTAIN, DistributionBounds, ProbabilityBounds
 
 __all__ = [
     "ABSTAIN",
+    "DistributionBounds",
     "ProbabilityBounds",
     "betting_lower",
     "betting_upper",

@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-# scipy's inverse incomplete beta exceeds the exact tail by at most 4e-12 (relative) up to n = 1e5; see tests.
-_RELATIVE_SLACK = 1e-11
+from certmix.errors import InvalidArgument
+
+MOST_DRAWS = 10**9
+_RELATIVE_SLACK = 1e-11  # up to a million draws
 
 
 def clopper_pearson_lower(count: ArrayLike, total: ArrayLike, failure_probability: ArrayLike) -> NDArray[np.float64]:
@@ -16,9 +18,10 @@ def clopper_pearson_lower(count: ArrayLike, total: ArrayLike, failure_probabilit
 
     Args:
         count: votes k, integers in [0, total].
-        total: draws n, integers >= 1.
+        total: draws n, integers in [1, 1e9].
         failure_probability: one-sided, in (0, 1).
     Returns: float64 array of the broadcast shape, in [0, 1).
+    Raises: InvalidArgument: more draws than the arithmetic was checked for.
     Example:
         >>> round(float(clopper_pearson_lower(99, 100, 0.001)), 4)
         0.9114
@@ -27,7 +30,7 @@ def clopper_pearson_lower(count: ArrayLike, total: ArrayLike, failure_probabilit
     with np.errstate(divide="ignore", invalid="ignore"):
         tail = special.betainccinv(n - k + 1.0, k, err)
     tail = np.where(k == n, -np.expm1(np.log(err) / n), tail)
-    lower = np.nextafter(1.0 - tail * (1.0 + _RELATIVE_SLACK), -1.0)
+    lower = np.nextafter(1.0 - tail * (1.0 + _slack(n)), -1.0)
     return np.where(k == 0, 0.0, np.maximum(lower, 0.0))
 
 
@@ -46,8 +49,18 @@ def clopper_pearson_upper(count: ArrayLike, total: ArrayLike, failure_probabilit
     with np.errstate(divide="ignore", invalid="ignore"):
         upper = special.betainccinv(k + 1.0, n - k, err)
     upper = np.where(k == 0, -np.expm1(np.log(err) / n), upper)
-    upper = np.nextafter(upper * (1.0 + _RELATIVE_SLACK), 2.0)
+    upper = np.nextafter(upper * (1.0 + _slack(n)), 2.0)
     return np.where(k == n, 1.0, np.minimum(upper, 1.0))
+
+
+def _slack(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Above the relative error of SciPy's inverse incomplete beta, which grows with n.
+
+    Measured at 40 digits: 6e-12 up to 1e6 draws, 5e-10 at 1e7, 8e-10 at 1e8, 1e-6 at 1e9 (tests/intervals).
+    """
+    if (total > MOST_DRAWS).any():
+        raise InvalidArgument(f"draws per input must be at most {MOST_DRAWS}, got {total.max():.0f}; draw fewer.")
+    return np.asarray(_RELATIVE_SLACK * np.maximum(1.0, total / 1e6) ** 2)
 
 
 def _as_floats(*arrays: ArrayLike) -> tuple[NDArray[np.float64], ...]:

@@ -18,6 +18,7 @@ MAX_RIVALS = 99  # beyond 100 classes: the leading rivals, then the maximum of t
 _BIN = np.arange(BINS, dtype=np.int64)
 LEFT = np.maximum(_BIN * (UNITS // 64) - SHIFT, 0)  # smallest and largest value of each bin, in units
 RIGHT = np.minimum((_BIN + 1) * (UNITS // 64) - SHIFT - 1, UNITS)
+THRESHOLDS = np.concatenate([[-1.0], 2.0 * LEFT[1:] / UNITS - 1.0])  # s_0 ... s_64 of a difference class - rival
 
 
 @dataclass(frozen=True)

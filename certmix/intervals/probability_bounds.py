@@ -1,9 +1,11 @@
 """The one type every interval produces and every certifier consumes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from certmix.certification.promise import Promise
 
 ABSTAIN = -1
 
@@ -12,7 +14,7 @@ ABSTAIN = -1
 class ProbabilityBounds:
     """Simultaneous bounds on the robust model's smoothed probabilities, one row per input.
 
-    Guarantee: for each input separately, with probability at least 1 - `failure_probability` over the draws,
+    Guarantee: for each input separately, with probability at least 1 - `promise.failure_probability` over the draws,
     P[h(x + noise) = prediction] >= top_lower and P[h(x + noise) = i] <= rival_upper for every other class i.
 
     Attributes:
@@ -20,7 +22,7 @@ class ProbabilityBounds:
         top_lower: lower bound on the prediction's probability, shape (inputs,), in [0, 1).
         rival_upper: upper bound on every other class's probability, shape (inputs,), in (0, 1].
         sigma: standard deviation of the Gaussian noise, in [0, 1] pixel units.
-        failure_probability: the chance, per input, that a bound is wrong; None where the source does not say.
+        promise: how the failure probability was spent; None where the source does not say.
         labels: true classes, shape (inputs,), int64, when known.
         indices: stable positions in the data set, shape (inputs,), int64, when known.
     """
@@ -29,9 +31,27 @@ class ProbabilityBounds:
     top_lower: NDArray[np.float64]
     rival_upper: NDArray[np.float64]
     sigma: float
-    failure_probability: float | None = None
+    promise: Promise | None = None
     labels: NDArray[np.int64] | None = None
     indices: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
+
+    def rows(self, chosen: NDArray[np.int64]) -> "ProbabilityBounds":
+        """The bounds of some of the inputs."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: a[chosen] for name, a in arrays.items() if isinstance(a, np.ndarray)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributionBounds(ProbabilityBounds):
+    """Bounds on the means of soft votes, and on the distribution of each difference class - rival.
+
+    Attributes:
+        tail_lower: L_ij <= P[D_i >= s_j] for the thresholds s_j of `histograms.THRESHOLDS`, shape (inputs, rivals, 64).
+        by_distribution: whether an input is certified by the distribution, or by the means; shape (inputs,), bool.
+    """
+
+    tail_lower: NDArray[np.float64]
+    by_distribution: NDArray[np.bool_]

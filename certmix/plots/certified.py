@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from certmix.certification.certify import Certificates
-from certmix.certifiers import LABELS
+from certmix.certifiers import CERTIFIERS
 from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
 from certmix.pareto import ParetoResult
@@ -21,13 +21,6 @@ from certmix.tables import percent_text
 
 # Okabe and Ito's colours, ordered from dark to light so that they also differ in grey.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES: dict[str, Any] = {
-    "exact": "-",
-    "theorem-a1": (0, (5, 2)),
-    "theorem-3.5": (0, (1, 1.5)),
-    "theorem-3.5-paper": (0, (5, 2, 1, 2)),
-    "cdf": (0, (3, 1, 1, 1, 1, 1)),
-}
 
 
 @dataclass(frozen=True)
@@ -59,17 +52,17 @@ def certified_lines(certificates: Sequence[Certificates]) -> list[Line]:
         certificates: of one set of inputs and one sigma, with labels.
     Raises: InvalidArgument: certificates without labels.
     """
-    weights = sorted({float(w) for made in certificates for w in made.mixing_weight}, reverse=True)
+    rules = list(dict.fromkeys(rule for made in certificates for rule in made.rules))[::-1]
     lines = []
     for made in certificates:
         if made.labels is None:
             raise InvalidArgument("a plot of certified accuracy needs labels, got certificates without them.")
-        for position, weight in enumerate(made.mixing_weight):
+        for position, rule in enumerate(made.rules):
             radii, accuracy = exact_steps(made.radius[position], made.prediction == made.labels)
             lower, upper = accuracy_interval(np.rint(accuracy * len(made.labels)), len(made.labels))
-            name = f"{LABELS[made.certifier]}, weight {weight:g}"
-            colour = COLOURS[weights.index(float(weight)) % len(COLOURS)]
-            lines.append(Line(name, radii, accuracy, lower, upper, colour, DASHES[made.certifier]))
+            name = f"{CERTIFIERS[made.certifier].label}, {rule.label}"
+            colour = COLOURS[rules.index(rule) % len(COLOURS)]
+            lines.append(Line(name, radii, accuracy, lower, upper, colour, CERTIFIERS[made.certifier].dashes))
     return lines
 
 
@@ -181,11 +174,9 @@ def _pareto_lines(result: ParetoResult) -> list[Line]:
     colours = _sigma_colours(result)
     lines = []
     for number, pair in enumerate(result.matched):
-        name = f"$\\sigma$ = {pair.sigma:g}, weight {pair.mixing_weight:.3f}"
+        name = f"$\\sigma$ = {pair.sigma:g}, {pair.rule.title} {pair.rule.parameter:.3f}"
         lines.append(_certificate_line(pair.certificates, name, colours[pair.sigma], (0, (6, 1.5 + number))))
-    frontier_steps = np.unique(np.concatenate([line.radii for line in lines]))
-    best = np.max([_at(line, frontier_steps) for line in lines], axis=0)
-    lines.insert(0, Line("Frontier", frontier_steps, best, colour="0.75", width=5.0))
+    lines.insert(0, Line("Frontier", *result.frontier_steps(), colour="0.75", width=5.0))
     for alone in result.standalone:
         if result.baseline is None or alone.sigma != result.baseline.sigma:
             name = f"$\\sigma$ = {alone.sigma:g} alone, clean {percent_text(alone.clean_accuracy)} %"
@@ -206,8 +197,3 @@ def _certificate_line(certificates: Certificates, name: str, colour: str, dashes
     radii, accuracy = exact_steps(certificates.radius[0], right)
     lower, upper = accuracy_interval(np.rint(accuracy * len(right)), len(right))
     return Line(name, radii, accuracy, lower, upper, colour, dashes)
-
-
-def _at(line: Line, radii: NDArray[np.float64]) -> NDArray[np.float64]:
-    place = np.searchsorted(line.radii, radii, side="left")
-    return np.append(line.accuracy, 0.0)[np.minimum(place, len(line.accuracy))]

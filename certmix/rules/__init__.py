@@ -1,1 +1,18 @@
-"""How g and h become one classifier: a rule per file."""
+"""How g and h become one classifier: a file per rule. A certificate is where the envelope of h leaves the rule's region."""
+
+from certmix.rules.linear import LinearRule
+from certmix.rules.registry import RULES, rule_from_json
+from certmix.rules.rule import ACCURATE_VOTES, AccurateVote, Rule, accurate_votes
+from certmix.rules.threshold import ThresholdRule, threshold_radius
+
+__all__ = [
+    "ACCURATE_VOTES",
+    "RULES",
+    "AccurateVote",
+    "LinearRule",
+    "Rule",
+    "ThresholdRule",
+    "accurate_votes",
+    "rule_from_json",
+    "threshold_radius",
+]

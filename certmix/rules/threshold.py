@@ -1,10 +1,18 @@
 """The confidence threshold: h's class where its smoothed probability exceeds c, elsewhere g's class."""
 
-import numpy as np
-from numpy.typing import ArrayLike
+from dataclasses import dataclass
+from typing import ClassVar
 
-from certmix.certifiers.arguments import Array, check_bounds
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.certifiers import CERTIFIERS, Certifier
+from certmix.certifiers.arguments import Array, check_bounds, check_threshold
 from certmix.certifiers.envelope import EXACT, Envelope
+from certmix.clean_accuracy import CleanAccuracy, threshold_accuracy, vote_shares
+from certmix.errors import InvalidArgument
+from certmix.intervals import ProbabilityBounds
+from certmix.rules.rule import AccurateVote, Floats, check_accurate_vote
 
 
 def threshold_radius(
@@ -39,3 +47,74 @@ def threshold_radius(
     """
     top, rival = check_bounds(top_lower, rival_upper)
     return np.minimum(envelope.crossing_radius(top, rival, sigma), envelope.top_radius(top, threshold, sigma))
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """h's class where its smoothed probability exceeds c, elsewhere g's class: see `threshold_radius`.
+
+    Args:
+        threshold: c in [0, 1); 0 is h alone, and the larger c, the more often g decides.
+        accurate_vote: "class"; a softmax of g decides no more than its class here.
+    Raises: InvalidArgument: a value out of range.
+    Example:
+        >>> rule = ThresholdRule(0.65)
+        >>> rule.label, rule.decide([[0.1, 0.9]], [[60, 40]]).tolist(), rule.decide([[0.1, 0.9]], [[70, 30]]).tolist()
+        ('threshold 0.65', [1], [0])
+    """
+
+    threshold: float
+    accurate_vote: AccurateVote = "class"
+    kind: ClassVar[str] = "threshold"
+    title: ClassVar[str] = "threshold"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threshold", float(check_threshold(self.threshold)))
+        check_accurate_vote(self.accurate_vote)
+
+    @property
+    def parameter(self) -> float:
+        """The threshold."""
+        return self.threshold
+
+    @property
+    def label(self) -> str:
+        """Such as "threshold 0.45"."""
+        return f"threshold {self.threshold:g}"
+
+    def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
+        """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i."""
+        if certifier.envelope is None:
+            able = ", ".join(name for name, one in CERTIFIERS.items() if one.envelope is not None)
+            raise InvalidArgument(
+                f"certifier must be one with an envelope for a threshold ({able}), got {certifier.name!r}."
+            )
+        return threshold_radius(
+            bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=certifier.envelope
+        )
+
+    def decide(self, accurate: ArrayLike, robust: ArrayLike) -> NDArray[np.int64]:
+        """See `Rule.decide`."""
+        h = vote_shares(robust)
+        kept = h.max(axis=-1) > self.threshold
+        return np.asarray(np.where(kept, h.argmax(axis=-1), np.argmax(accurate, axis=-1)), dtype=np.int64)
+
+    def lead(self, candidate: int, accurate: Floats, lower: Floats, upper: Floats) -> float:
+        """See `Rule.lead`: h must be sure of the candidate; g's class also wins where no other class can be sure."""
+        needed = lower[candidate]
+        if candidate == int(np.argmax(accurate)):
+            needed = max(needed, self.threshold)
+        else:
+            upper = np.append(upper, self.threshold)
+        return float(needed - np.delete(upper, candidate).max())
+
+    @classmethod
+    def clean_accuracy(
+        cls, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, accurate_vote: AccurateVote = "class"
+    ) -> CleanAccuracy:
+        """See `Rule.clean_accuracy`."""
+        return threshold_accuracy(accurate, robust, labels)
+
+    def to_json(self) -> dict[str, object]:
+        """See `Rule.to_json`."""
+        return {"kind": self.kind, "parameter": self.threshold, "accurate_vote": self.accurate_vote}

@@ -1,0 +1,274 @@
+"""Votes -> ProbabilityBounds: the failure probability is spent here, as a Promise says."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from certmix.certification.drawn import quantisation_distance, schedule_of, stored_votes, total_variation_of
+from certmix.certification.promise import (
+    DEFAULT_FAILURE_PROBABILITY,
+    VOTES,
+    Interval,
+    MeanBound,
+    Promise,
+    Votes,
+    check_choice,
+)
+from certmix.certification.soft import distribution_bounds, soft_bounds
+from certmix.certifiers import CERTIFIERS
+from certmix.certifiers.arguments import check_sigma
+from certmix.errors import InvalidArgument
+from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
+from certmix.rules import Rule
+from certmix.tables import floor_text
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+
+def bound_probabilities(
+    selection_counts: ArrayLike,
+    estimation_counts: ArrayLike,
+    *,
+    sigma: float,
+    failure_probability: float = DEFAULT_FAILURE_PROBABILITY,
+    interval: Interval = "pair",
+    invalid: ArrayLike | None = None,
+    labels: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64] | None = None,
+) -> ProbabilityBounds:
+    """Bounds on the smoothed probabilities from votes: Clopper-Pearson on fresh draws of the selected class.
+
+    Interval "pair" spends half of the failure probability on p_A and half on p_B, the upper bound at the largest rival
+    count (no union over classes is needed: the bound increases in the count, and the worst rival is one fixed class).
+    "cohen" spends all on p_A and takes p_B = 1 - p_A. Source: Cohen et al. 2019, arXiv:1902.02918, CERTIFY.
+    Guarantee: each input's pair is wrong with probability at most failure_probability; selection and estimation draws
+    must be different draws of Gaussian noise, and their number fixed before drawing.
+
+    Args:
+        selection_counts: votes that choose the class (first on ties), shape (inputs, classes), integers >= 0.
+        estimation_counts: fresh votes, shape (inputs, classes), integers >= 0; as many of every input.
+        sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
+        failure_probability: in (0, 1), per input.
+        interval: "pair" or "cohen".
+        invalid: draws without a finite output, shape (inputs,); they vote for an extra class that is a rival.
+        labels, indices: carried along.
+    Returns: ProbabilityBounds, one row per input.
+    Raises: InvalidArgument: counts that are no votes or of a run that stopped early, a value out of range, or too few
+        draws to certify anything.
+    """
+    selection, estimation = _votes("selection_counts", selection_counts), _votes("estimation_counts", estimation_counts)
+    outside = np.zeros(len(estimation), dtype=np.int64) if invalid is None else np.asarray(invalid, dtype=np.int64)
+    total = estimation.sum(axis=1) + outside
+    promise = Promise(failure_probability, interval)
+    if len(total):
+        if total.min() != total.max():
+            raise InvalidArgument(
+                f"estimation_counts must hold as many draws of every input, got {total.min()} to {total.max()}: counts of "
+                "a run that stopped early need its schedule; certify the run itself."
+            )
+        maximum_radius(int(total[0]), failure_probability, sigma, interval)
+    return hard_bounds(selection, estimation, outside, promise, sigma=sigma, labels=labels, indices=indices)
+
+
+def hard_bounds(
+    selection: NDArray[np.int64],
+    estimation: NDArray[np.int64],
+    invalid: NDArray[np.int64],
+    promise: Promise,
+    *,
+    sigma: float,
+    total_variation: float = 0.0,
+    spent: NDArray[np.float64] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64] | None = None,
+) -> ProbabilityBounds:
+    """`bound_probabilities` of a run.
+
+    Args:
+        selection, estimation, invalid, labels, indices: as there.
+        promise: how the failure probability is spent.
+        sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
+        total_variation: distance of the drawn noise from the Gaussian; p_A loses it, p_B gains it.
+        spent: what each input's bounds may spend, shape (inputs,), where sampling could stop early.
+    """
+    if selection.shape != estimation.shape:
+        raise InvalidArgument(
+            f"selection_counts and estimation_counts must have one shape, got {selection.shape} and {estimation.shape}."
+        )
+    check_sigma(sigma)
+    total = estimation.sum(axis=1) + invalid
+    prediction = np.where(selection.sum(axis=1) > 0, selection.argmax(axis=1), ABSTAIN)
+    rows = np.arange(len(estimation))
+    top = estimation[rows, prediction]
+    rivals = np.concatenate([estimation, invalid[:, None]], axis=1)
+    rivals[rows, prediction] = 0  # ABSTAIN is -1, the invalid column: harmless, since its bounds are replaced below
+    err = np.asarray(promise.failure_probability if spent is None else spent, dtype=np.float64)
+    top_lower = clopper_pearson_lower(top, total, err * promise.share)
+    top_lower = np.maximum(np.nextafter(top_lower - total_variation, -1.0), 0.0)
+    rival_upper = np.nextafter(1.0 - top_lower, 2.0)
+    if promise.share < 1.0:
+        upper = clopper_pearson_upper(rivals.max(axis=1), total, err * (1.0 - promise.share))
+        rival_upper = np.minimum(rival_upper, np.nextafter(upper + total_variation, 2.0))
+    chosen = prediction != ABSTAIN
+    return ProbabilityBounds(
+        prediction=prediction.astype(np.int64),
+        top_lower=np.where(chosen, top_lower, 0.0),
+        rival_upper=np.where(chosen, np.minimum(rival_upper, 1.0), 1.0),
+        sigma=float(sigma),
+        promise=promise,
+        labels=labels,
+        indices=indices,
+    )
+
+
+def promise_of(
+    statistics: "Statistics",
+    *,
+    failure_probability: float | None = None,
+    interval: Interval = "pair",
+    votes: Votes | None = None,
+    mean_bound: MeanBound = "betting",
+    real_valued: bool = False,
+) -> Promise:
+    """The promise that a run can keep, from what is asked for; arguments as `certmix.certify`.
+
+    Raises: InvalidArgument: votes that the run does not hold, another failure probability or interval than those of its
+        early stopping, or real_valued without integer noise.
+    """
+    drawn_for = stored_votes(statistics)
+    used = (
+        cast(Votes, "soft" if drawn_for == "soft" else "hard") if votes is None else check_choice("votes", votes, VOTES)
+    )
+    if used == "soft" and statistics.soft is None:
+        raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
+    schedule = schedule_of(statistics)
+    if schedule is not None:
+        declared = schedule.failure_probability
+        if failure_probability not in (None, declared):
+            raise InvalidArgument(
+                f"failure_probability must be {declared:g}, got {failure_probability:g}: this run could stop early, its "
+                f"looks were planned to spend {declared:g} together, and another value would have stopped elsewhere; "
+                "sample anew."
+            )
+        if interval != "pair":
+            raise InvalidArgument(
+                f"interval must be pair, got {interval!r}: this run could stop early, and its looks were planned with pair "
+                "bounds."
+            )
+        failure_probability = declared
+    if real_valued:
+        quantisation_distance(statistics)
+    err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
+    return Promise(err, interval, used, mean_bound, real_valued)
+
+
+def bound_statistics(statistics: "Statistics", promise: Promise, *, distributions: bool = False) -> ProbabilityBounds:
+    """Bounds from stored votes, the noise's distance from the Gaussian included.
+
+    Where sampling could stop early, each input's bounds are those that the schedule reserved for the look it stopped at.
+
+    Args:
+        statistics: the votes.
+        promise: of `promise_of`.
+        distributions: also bound the distributions of soft votes, for certifier "cdf": DistributionBounds.
+    Raises: InvalidArgument: too few draws to certify anything.
+    """
+    total_variation = total_variation_of(statistics)
+    schedule = schedule_of(statistics)
+    if schedule is None:
+        maximum_radius(statistics.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
+    if promise.votes == "soft":
+        assert statistics.soft is not None
+        made = distribution_bounds if distributions else soft_bounds
+        return made(
+            statistics.soft,
+            promise,
+            sigma=statistics.sigma,
+            total_variation=total_variation,
+            labels=statistics.labels,
+            indices=statistics.indices,
+        )
+    used = statistics.estimation_counts.sum(axis=1) + statistics.estimation_invalid
+    return hard_bounds(
+        statistics.selection_counts,
+        statistics.estimation_counts,
+        statistics.estimation_invalid,
+        promise,
+        sigma=statistics.sigma,
+        total_variation=total_variation,
+        spent=None if schedule is None else schedule.spent_at(used),
+        labels=statistics.labels,
+        indices=statistics.indices,
+    )
+
+
+def maximum_radius(num_draws: int, failure_probability: float, sigma: float, interval: Interval = "pair") -> float:
+    """The largest radius that n unanimous draws can certify at weight 1: sigma z(err^(1/n)).
+
+    Args:
+        num_draws: n, estimation draws per input.
+        failure_probability: in (0, 1), per input.
+        sigma: standard deviation of the noise, in [0, 1] pixel units.
+        interval: "pair" or "cohen".
+    Returns: radius in pixel units, > 0.
+    Raises: InvalidArgument: a value out of range, or n too small to certify anything at all.
+    Example:
+        >>> round(maximum_radius(10_000, 0.001, 1.0, interval="cohen"), 3)
+        3.199
+    """
+    check_sigma(sigma)
+    spent = failure_probability * Promise(failure_probability, interval).share
+    if num_draws < 1 or spent ** (1.0 / num_draws) <= 0.5:
+        needed = math.floor(math.log(spent) / math.log(0.5)) + 1
+        raise InvalidArgument(
+            f"num_estimation must be at least {needed} to certify anything at failure probability "
+            f"{failure_probability:g}, got {num_draws}; draw more."
+        )
+    return float(-sigma * special.ndtri(-math.expm1(math.log(spent) / num_draws)))
+
+
+def reach(rules: Sequence[Rule], num_draws: int, promise: Promise, sigma: float) -> NDArray[np.float64]:
+    """The largest radius that unanimous draws can certify by each rule, shape (rules,); 0 where none can be."""
+    votes = np.array([[num_draws, 0]])
+    bounds = hard_bounds(votes, votes, np.zeros(1, dtype=np.int64), promise, sigma=sigma)
+    return np.array([float(rule.radius(CERTIFIERS["exact"], bounds)[0]) for rule in rules])
+
+
+def check_certifiable(rules: Sequence[Rule], num_draws: int, promise: Promise, sigma: float) -> str:
+    """What the draws can certify, in a sentence, before any is made.
+
+    Args:
+        rules: that will be asked for.
+        num_draws: estimation draws per input.
+        promise: how the failure probability will be spent.
+        sigma: standard deviation of the noise, in [0, 1] pixel units.
+    Raises: InvalidArgument: too few draws, or rules of which none can certify anything, such as a weight up to 1/2.
+    Example:
+        >>> from certmix.rules import LinearRule
+        >>> check_certifiable([LinearRule(1.0), LinearRule(0.8)], 10_000, Promise(), 0.5)
+        '10000 draws can certify radii up to 1.586 at weight 1, 1.249 at weight 0.8.'
+    """
+    maximum_radius(num_draws, promise.failure_probability, sigma, promise.interval)
+    found = list(zip(rules, reach(rules, num_draws, promise, sigma).tolist(), strict=True))
+    able = ", ".join(f"{floor_text(radius, 3)} at {rule.label}" for rule, radius in found if radius > 0)
+    unable = ", ".join(rule.label for rule, radius in found if radius == 0)
+    why = f"nothing can be certified at {unable}: a mixing weight must be above 0.5, and the draws many enough"
+    if not able:
+        raise InvalidArgument(f"{why}; {num_draws} draws were asked for.")
+    return f"{num_draws} draws can certify radii up to {able}" + (f"; {why}." if unable else ".")
+
+
+def _votes(name: str, counts: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(counts)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise InvalidArgument(f"{name} must have shape (inputs, classes) with 2 classes or more, got {array.shape}.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InvalidArgument(f"{name} must be integers (votes), got {array.dtype}; pass counts, not shares.")
+    if (array < 0).any():
+        raise InvalidArgument(f"{name} must be >= 0, got {int(array.min())}.")
+    return array.astype(np.int64)

@@ -1,0 +1,172 @@
+"""certificates.parquet and the logs beside it: what a folder says its votes certify, written as one set, and its reader."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from certmix.certification.certify import Certificates
+from certmix.certification.promise import Promise
+from certmix.certifiers import CERTIFIERS
+from certmix.errors import InvalidArgument, RunError
+from certmix.files import write_whole
+from certmix.formats.certification_log import log_text
+from certmix.json_fields import Fields
+from certmix.rules import Rule, rule_from_json
+
+FILE, LOGS = "certificates.parquet", "certificates*.tsv"
+_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("label", pa.int64()),
+        ("prediction", pa.int64()),
+        ("certifier", pa.string()),
+        ("rule", pa.string()),
+        ("parameter", pa.float64()),
+        ("radius", pa.float64()),
+    ]
+)
+
+
+def write_certificates(
+    folder: str | Path,
+    certificates: Sequence[Certificates],
+    *,
+    seconds: NDArray[np.float64] | None = None,
+    force: bool = False,
+) -> list[str]:
+    """Write certificates.parquet and a log in Cohen's format per certifier and rule, in place of the set before.
+
+    Numbers in the Parquet are the float64 values themselves; those in the logs are rounded down.
+
+    Args:
+        folder: a run folder, whose certificates are derived and replaced; another folder must hold none unless `force`.
+        certificates: over the same inputs, with labels, indices and a promise.
+        seconds: sampling time per input, for the logs.
+        force: replace certificates in a folder that is no run.
+    Returns: the paths written, the Parquet first.
+    Raises: InvalidArgument: see above. FileError: a folder that cannot be written.
+    """
+    folder = Path(folder)
+    for made in certificates:
+        if made.promise is None or made.labels is None or made.indices is None:
+            raise InvalidArgument("certificates to write need labels, indices and a promise; certify votes, not a log.")
+    stale = sorted(path for path in folder.glob(LOGS) if path.is_file() or path.is_symlink())
+    present = [path for path in (folder / FILE, *stale) if path.exists() or path.is_symlink()]
+    if present and not force and not (folder / "manifest.json").exists():
+        raise InvalidArgument(f"{present[0]} must not exist, but does; choose another folder or add --force.")
+    several = sum(len(made.rules) for made in certificates) > 1
+    logs = {
+        folder / f"{_stem(made.certifier, rule) if several else 'certificates'}.tsv": log_text(made, position, seconds)
+        for made in certificates
+        for position, rule in enumerate(made.rules)
+    }
+    write_whole(folder / FILE, _parquet(certificates), force=True)
+    for path in stale:
+        path.unlink()
+    for path, text in logs.items():
+        write_whole(path, text, force=True)
+    return [str(folder / FILE), *map(str, logs)]
+
+
+def read_certificates(folder: str | Path) -> list[Certificates]:
+    """The certificates that `write_certificates` stored, one for each certifier, in their order.
+
+    They are a claim: whether they follow from a run's votes, `certmix verify` says.
+
+    Raises: RunError: no such file, or one that breaks its format.
+    """
+    path = Path(folder) / FILE
+    try:
+        table = pq.read_table(path)
+        if table.schema.remove_metadata() != _SCHEMA:
+            raise ValueError("other columns")
+        tree = json.loads((table.schema.metadata or {})[b"certmix"])
+    except FileNotFoundError:
+        raise RunError(f"{path} must exist; run certmix certify on that folder first.") from None
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise RunError(
+            f"{path} must be one that certmix wrote, got something else ({str(error).splitlines()[0][:80]}); certify again."
+        ) from None
+    about = Fields(tree, str(path))
+    sigma = about.number("sigma", 1e-150, 1e150)
+    entries = [Fields(entry, str(path)) for entry in about.objects("certificates")]
+    about.end()
+    heads = [_read_head(entry) for entry in entries]
+    rules = sum(len(head[1]) for head in heads)
+    if not rules or table.num_rows % rules:
+        raise RunError(f"{path} must hold as many rows for every rule, got {table.num_rows} for {rules} rules.")
+    inputs, start, made = table.num_rows // rules, 0, []
+    for name, chosen, promise in heads:
+        block = table.slice(start, inputs * len(chosen))
+        made.append(_read_block(path, block, inputs, name, chosen, promise, sigma))
+        start += inputs * len(chosen)
+    return made
+
+
+def _stem(certifier: str, rule: Rule) -> str:
+    """A file name that no other certifier or rule has: the parameter with all its digits."""
+    kind = "" if rule.kind == "linear" else f"{rule.kind}-"
+    vote = "" if rule.accurate_vote == "class" else f"-{rule.accurate_vote}"
+    return f"certificates-{certifier}-{kind}{repr(rule.parameter).removesuffix('.0')}{vote}"
+
+
+def _parquet(certificates: Sequence[Certificates]) -> bytes:
+    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _SCHEMA.names}
+    for made in certificates:
+        for position, rule in enumerate(made.rules):
+            count = len(made)
+            values = (made.indices, made.labels, made.prediction, np.full(count, made.certifier, dtype=object))
+            values += (np.full(count, rule.kind, dtype=object), np.full(count, rule.parameter), made.radius[position])
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(np.asarray(value))
+    about = {
+        "sigma": certificates[0].sigma,
+        "certificates": [
+            {
+                "certifier": made.certifier,
+                "rules": [rule.to_json() for rule in made.rules],
+                "promise": made.promise.to_json() if made.promise else None,
+            }
+            for made in certificates
+        ],
+    }
+    table = pa.table({name: np.concatenate(parts) for name, parts in columns.items()}, schema=_SCHEMA)
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _read_head(entry: Fields) -> tuple[str, tuple[Rule, ...], Promise]:
+    name = entry.choice("certifier", tuple(CERTIFIERS))
+    rules = tuple(rule_from_json(Fields(rule, f"{entry.where}: rules")) for rule in entry.objects("rules"))
+    promise = Promise.from_json(entry.part("promise"))
+    entry.end()
+    return name, rules, promise
+
+
+def _read_block(
+    path: Path, block: pa.Table, inputs: int, name: str, rules: tuple[Rule, ...], promise: Promise, sigma: float
+) -> Certificates:
+    """Certificates of one certifier, whose columns must say what the head says."""
+    if block.column("radius").null_count or any(block.column(key).null_count for key in _SCHEMA.names):
+        raise RunError(f"{path} must hold no nulls; certify again.")
+    columns = {key: np.array(block.column(key).to_pylist()).reshape(len(rules), inputs) for key in _SCHEMA.names}
+    stated = {"certifier": [name] * len(rules), "rule": [rule.kind for rule in rules]}
+    stated |= {"parameter": [rule.parameter for rule in rules]}
+    stated |= {key: [columns[key][0]] * len(rules) for key in ("index", "label", "prediction")}
+    for key, values in stated.items():
+        if any((columns[key][k] != value).any() for k, value in enumerate(values)):
+            raise RunError(
+                f"{path}: {key} must be the same in every row of a rule, and as its metadata says; certify again."
+            )
+    radius = columns["radius"].astype(np.float64)
+    if not (np.isfinite(radius) & (radius >= 0)).all():
+        raise RunError(f"{path}: radius must be finite and >= 0; certify again.")
+    indices, labels, prediction = (columns[key][0].astype(np.int64) for key in ("index", "label", "prediction"))
+    return Certificates(prediction, radius, rules, name, sigma, promise, labels, indices)

@@ -1,0 +1,23 @@
+"""Pairs of a rule and a sigma at fixed clean accuracy: the paper's Figures 6 and 7 from stored draws, without a grid.
+
+Clean accuracy is that of the mixture of g and of h's vote shares, which estimate the smoothed h.
+Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
+"""
+
+from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics, robust_shares
+from certmix.pareto.frontier import pareto_frontier
+from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
+from certmix.pareto.significance import holm, paired_p_values
+
+__all__ = [
+    "Candidate",
+    "MatchedPair",
+    "ParetoResult",
+    "Unreached",
+    "candidate_from_log",
+    "candidate_from_statistics",
+    "holm",
+    "paired_p_values",
+    "pareto_frontier",
+    "robust_shares",
+]

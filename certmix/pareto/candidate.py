@@ -1,0 +1,113 @@
+"""One sigma of a sweep, from stored draws or from a published log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.certification.bounds import bound_statistics, promise_of
+from certmix.certification.promise import Interval, MeanBound, Votes
+from certmix.clean_accuracy import CleanAccuracy
+from certmix.errors import InvalidArgument
+from certmix.intervals import ABSTAIN, ProbabilityBounds
+from certmix.rules import RULES, AccurateVote
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sigma of a sweep: bounds for certificates, g and h at the clean inputs for accuracy.
+
+    Attributes:
+        bounds: with labels and indices.
+        accurate: g's probabilities, shape (inputs, classes).
+        robust: h's votes, shape (inputs, classes).
+        kind: "fixed" rules, or "adaptive"; a sweep takes one candidate per sigma and kind.
+    """
+
+    bounds: ProbabilityBounds
+    accurate: Floats
+    robust: Floats
+    kind: str = "fixed"
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """True classes, shape (inputs,)."""
+        assert self.bounds.labels is not None
+        return self.bounds.labels
+
+    def rules(self, wanted: Sequence[str]) -> list[str]:
+        """Of the rules wanted, by kind, those that this candidate can follow."""
+        return list(wanted)
+
+    def clean(self, rule: str, rows: Rows, accurate_vote: AccurateVote = "class") -> CleanAccuracy:
+        """Clean accuracy over some of the inputs, as a function of the parameter of a rule of this kind."""
+        return RULES[rule].clean_accuracy(
+            self.accurate[rows], self.robust[rows], self.labels[rows], accurate_vote=accurate_vote
+        )
+
+
+def candidate_from_statistics(
+    statistics: "Statistics",
+    *,
+    failure_probability: float | None = None,
+    interval: Interval = "pair",
+    votes: Votes | None = None,
+    mean_bound: MeanBound = "betting",
+    distributions: bool = False,
+) -> Candidate:
+    """A candidate from stored draws in which g was recorded; arguments as `certify`.
+
+    Args:
+        distributions: bound the distributions of soft votes too, which certifier "cdf" needs.
+    Raises: InvalidArgument: the accurate model's probabilities were not recorded.
+    """
+    if statistics.accurate_probabilities is None:
+        raise InvalidArgument(
+            f"the run at sigma {statistics.sigma:g} must hold the accurate model's predictions, and does not; "
+            "sample it with --accurate."
+        )
+    promise = promise_of(
+        statistics, failure_probability=failure_probability, interval=interval, votes=votes, mean_bound=mean_bound
+    )
+    bounds = bound_statistics(statistics, promise, distributions=distributions)
+    return Candidate(
+        bounds, statistics.accurate_probabilities.astype(np.float64), robust_shares(statistics, promise.votes)
+    )
+
+
+def robust_shares(statistics: "Statistics", votes: Votes) -> Floats:
+    """h at the clean inputs, as its draws estimate it: vote counts, or mean probabilities for "soft" votes."""
+    if votes == "soft" and statistics.soft is not None:
+        return statistics.soft.mean_probabilities(statistics.num_classes)
+    return statistics.estimation_counts.astype(np.float64)
+
+
+def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLike) -> Candidate:
+    """A candidate from a published log, which holds p_A only: a model of h's other votes is needed for clean accuracy.
+
+    h is taken to put p_A on its prediction and 1 - p_A on g's class; where h abstains, g decides, at every weight and
+    for the baseline too. Certificates do not depend on this model.
+
+    Args:
+        bounds: of `read_certification_log`.
+        accurate_predictions: g's classes on the same inputs, shape (inputs,).
+    """
+    chosen = np.asarray(accurate_predictions, dtype=np.int64)
+    rows, classes = (
+        np.arange(len(chosen)),
+        1 + int(max(chosen.max(), bounds.prediction.max(), 0 if bounds.labels is None else bounds.labels.max())),
+    )
+    votes = np.zeros((len(chosen), classes))
+    certain = bounds.prediction != ABSTAIN
+    votes[rows[~certain], chosen[~certain]] = 1.0
+    votes[rows[certain], chosen[certain]] += 1.0 - bounds.top_lower[certain]
+    votes[rows[certain], bounds.prediction[certain]] += bounds.top_lower[certain]
+    return Candidate(bounds, np.eye(classes)[chosen], votes)

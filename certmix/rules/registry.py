@@ -1,0 +1,19 @@
+"""Every rule by its name, and a rule from a file."""
+
+from typing import cast
+
+from certmix.json_fields import Fields
+from certmix.rules.linear import LinearRule
+from certmix.rules.rule import ACCURATE_VOTES, AccurateVote, Rule
+from certmix.rules.threshold import ThresholdRule
+
+RULES: dict[str, type[LinearRule] | type[ThresholdRule]] = {rule.kind: rule for rule in (LinearRule, ThresholdRule)}
+
+
+def rule_from_json(tree: Fields) -> Rule:
+    """Of what `Rule.to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
+    kind = RULES[tree.choice("kind", tuple(RULES))]
+    parameter = tree.number("parameter", 0.0, 1.0)
+    accurate_vote = cast(AccurateVote, tree.choice("accurate_vote", ACCURATE_VOTES))
+    tree.end()
+    return kind(parameter, accurate_vote)
