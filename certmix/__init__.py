@@ -12,8 +12,8 @@ from certmix.version import __version__
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture as AdaptiveMixture
+    from certmix.certification.bounds import bound_probabilities as bound_probabilities
     from certmix.certification.certify import Certificates as Certificates
-    from certmix.certification.certify import bound_probabilities as bound_probabilities
     from certmix.certification.certify import certify as certify
     from certmix.certifiers import exact_radius as exact_radius
     from certmix.certifiers import lipschitz_radius as lipschitz_radius
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from certmix.models import MixedClassifier as MixedClassifier
     from certmix.models import load_model as load_model
     from certmix.pareto import pareto_frontier as pareto_frontier
-    from certmix.prediction import SmoothedMixture as SmoothedMixture
+    from certmix.prediction import MixturePredictor as MixturePredictor
+    from certmix.rules import threshold_radius as threshold_radius
     from certmix.runs.store import Statistics as Statistics
     from certmix.runs.store import read_statistics as read_statistics
     from certmix.sampling.execution import Execution as Execution
@@ -46,10 +47,10 @@ _MODULES = {
     "Dataset": "datasets",
     "Execution": "sampling.execution",
     "MixedClassifier": "models",
+    "MixturePredictor": "prediction",
     "ProbabilityBounds": "intervals",
-    "SmoothedMixture": "prediction",
     "Statistics": "runs.store",
-    "bound_probabilities": "certification.certify",
+    "bound_probabilities": "certification.bounds",
     "certified_accuracy": "curves",
     "certify": "certification.certify",
     "estimate_local_lipschitz": "lipschitz",
@@ -64,6 +65,7 @@ _MODULES = {
     "sample": "sampling.sample",
     "smoothing_lipschitz_constant": "certifiers",
     "theorem_a1_radius": "certifiers",
+    "threshold_radius": "rules",
 }
 
 __all__ = [*_MODULES, "__version__"]

@@ -19,9 +19,9 @@ from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
-from certmix.noise import Noise, Purpose, describe_noise, make_noise
+from certmix.noise import Purpose, describe_noise, make_noise
 from certmix.rules import LinearRule, Rule
-from certmix.sampling.loop import DrawLoop
+from certmix.sampling.loop import DrawLoop, DrawPlan
 
 _ROUNDING = 1e-6  # g is recorded in float32
 _ALONE = LinearRule(1.0)
@@ -104,30 +104,6 @@ class _Looks:
         return self.spending[int(np.searchsorted(self.looks, draws))] / 2
 
 
-class _PredictionNoise:
-    """The noise of a stream of its own: no draw of a certificate is drawn again to predict.
-
-    Both stages take purpose "prediction": selection draws first, estimation draws after them.
-    """
-
-    def __init__(self, noise: Noise, num_selection: int) -> None:
-        self._noise, self._num_selection = noise, num_selection
-        self.audit = noise.audit
-
-    def check(self) -> None:
-        """See `Noise`."""
-        self._noise.check()
-
-    def accept(self, clean: torch.Tensor, index: int) -> None:
-        """See `Noise`."""
-        self._noise.accept(clean, index)
-
-    def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
-        """See `Noise`."""
-        first = start if purpose == "selection" else self._num_selection + start
-        self._noise.add_to(noisy, clean, index=index, purpose="prediction", start=first)
-
-
 @dataclass(kw_only=True)
 class MixturePredictor:
     """The mixture of g and of h smoothed by Gaussian noise, as a predictor that may abstain.
@@ -188,13 +164,15 @@ class MixturePredictor:
         noise = describe_noise("auto", sigma=self.sigma, size=size, grid_levels=self.grid_levels)
         looks = look_schedule(self.num_estimation)
         spending = look_spending(looks, self.failure_probability)
-        rule = _Looks(looks, spending, self.rule, self.sigma, float(noise.get("total_variation", 0.0)))
+        rule = _Looks(looks, spending, self.rule, self.sigma, noise.total_variation)
         for model in (self.robust, self.accurate):
             if model is not None:
                 model.eval().to(device)
         made = make_noise(noise, seed=self._next_seed(), sigma=self.sigma, size=size, device=device)
-        drawn = _PredictionNoise(made, self.num_selection)
-        loop = DrawLoop(self.robust, self.accurate, data, self._draws(), drawn, device, self.batch_size, rule)
+        # Streams of their own: no draw of a certificate is drawn again.
+        purposes: tuple[Purpose, Purpose] = ("prediction-selection", "prediction")
+        plan = DrawPlan(self.num_classes, self.num_selection, looks, on_invalid="count", purposes=purposes)
+        loop = DrawLoop(self.robust, self.accurate, data, plan, made, device, self.batch_size, rule)
         answers = []
         for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
             selection = np.append(record.selection_counts, record.selection_invalid)
@@ -210,12 +188,3 @@ class MixturePredictor:
         seed = secrets.randbits(128) if self.seed is None else self.seed + self._calls
         self._calls += 1
         return seed
-
-    def _draws(self) -> dict[str, Any]:
-        return {
-            "num_classes": self.num_classes,
-            "num_selection": self.num_selection,
-            "num_estimation": self.num_estimation,
-            "votes": "hard",
-            "on_invalid": "count",
-        }

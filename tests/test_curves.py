@@ -9,11 +9,12 @@ from statsmodels.stats.proportion import proportion_confint
 from certmix.certification.certify import Certificates
 from certmix.curves import accuracy_interval, certified_accuracy, exact_steps
 from certmix.errors import InvalidArgument
+from certmix.rules import LinearRule
 
 CERTIFICATES = Certificates(
     prediction=np.array([0, 1, 2, -1]),
     radius=np.array([[0.5, 0.2, 0.0, 0.0], [1.0, 0.7, 0.3, 0.0]]),
-    mixing_weight=np.array([0.8, 1.0]),
+    rules=(LinearRule(0.8), LinearRule(1.0)),
     certifier="exact",
     sigma=0.5,
 )

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from certmix.certification.drawn import quantisation_distance, schedule_of, stored_votes, total_variation_of
 from certmix.certification.promise import (
     DEFAULT_FAILURE_PROBABILITY,
     VOTES,
@@ -142,11 +141,11 @@ def promise_of(
     """
     drawn_for = stored_votes(statistics)
     used = (
-        cast(Votes, "soft" if drawn_for == "soft" else "hard") if votes is None else check_choice("votes", votes, VOTES)
+        cast(Votes, "soft" if statistics.draws.votes == "soft" else "hard") if votes is None else check_choice("votes", votes, VOTES)
     )
     if used == "soft" and statistics.soft is None:
         raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
-    schedule = schedule_of(statistics)
+    schedule = statistics.draws.schedule
     if schedule is not None:
         declared = schedule.failure_probability
         if failure_probability not in (None, declared):
@@ -162,7 +161,7 @@ def promise_of(
             )
         failure_probability = declared
     if real_valued:
-        quantisation_distance(statistics)
+        _ = statistics.draws.quantisation_distance  # refuses float noise
     err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
     return Promise(err, interval, used, mean_bound, real_valued)
 
@@ -178,10 +177,10 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
         distributions: also bound the distributions of soft votes, for certifier "cdf": DistributionBounds.
     Raises: InvalidArgument: too few draws to certify anything.
     """
-    total_variation = total_variation_of(statistics)
-    schedule = schedule_of(statistics)
+    total_variation = statistics.draws.total_variation
+    schedule = statistics.draws.schedule
     if schedule is None:
-        maximum_radius(statistics.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
+        maximum_radius(statistics.draws.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
     if promise.votes == "soft":
         assert statistics.soft is not None
         made = distribution_bounds if distributions else soft_bounds
@@ -193,7 +192,6 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
             labels=statistics.labels,
             indices=statistics.indices,
         )
-    used = statistics.estimation_counts.sum(axis=1) + statistics.estimation_invalid
     return hard_bounds(
         statistics.selection_counts,
         statistics.estimation_counts,
@@ -201,7 +199,7 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
         promise,
         sigma=statistics.sigma,
         total_variation=total_variation,
-        spent=None if schedule is None else schedule.spent_at(used),
+        spent=None if schedule is None else schedule.spent_at(statistics.estimation_draws),
         labels=statistics.labels,
         indices=statistics.indices,
     )
@@ -251,7 +249,7 @@ def check_certifiable(rules: Sequence[Rule], num_draws: int, promise: Promise, s
     Example:
         >>> from certmix.rules import LinearRule
         >>> check_certifiable([LinearRule(1.0), LinearRule(0.8)], 10_000, Promise(), 0.5)
-        '10000 draws can certify radii up to 1.586 at weight 1, 1.249 at weight 0.8.'
+        '10000 draws can certify radii up to 1.585 at weight 1, 1.426 at weight 0.8.'
     """
     maximum_radius(num_draws, promise.failure_probability, sigma, promise.interval)
     found = list(zip(rules, reach(rules, num_draws, promise, sigma).tolist(), strict=True))

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_statistics, promise_of
-from certmix.certification.drawn import quantisation_distance
 from certmix.certification.promise import Interval, MeanBound, Promise, Votes
 from certmix.certifiers import Certifier, get_certifier
 from certmix.certifiers.arguments import check_mixing_weight
@@ -104,7 +103,7 @@ def certify(
         bounds = statistics_or_bounds
     else:
         bounds = _bounds(statistics_or_bounds, method, *asked)
-        moved = quantisation_distance(statistics_or_bounds) if real_valued else 0.0
+        moved = statistics_or_bounds.draws.quantisation_distance if real_valued else 0.0
     if method.votes == "soft" and not isinstance(bounds, DistributionBounds):
         raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with --votes soft.")
     radius = np.stack([rule.radius(method, bounds) for rule in chosen])

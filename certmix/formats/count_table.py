@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_probabilities
-from certmix.certification.drawn import schedule_of
 from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Interval, Promise
 from certmix.errors import InvalidArgument
 from certmix.files import write_whole
@@ -85,7 +84,7 @@ def export_counts(
         raise InvalidArgument(
             "a count table cannot hold invalid votes, and the run has some: leaving them out would overstate; use the run."
         )
-    if schedule_of(statistics) is not None:
+    if statistics.draws.schedule is not None:
         raise InvalidArgument(
             "a count table cannot hold the schedule of a run that could stop early, and its counts alone would overstate; "
             "certify the run itself, or sample without --stop-at-radius and --radius-tolerance."

@@ -8,8 +8,8 @@ import torch
 from certmix.noise.audit import NoiseAudit
 from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words, philox4x64, split_key
 
-Purpose = Literal["selection", "estimation", "prediction"]
-_PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3}
+Purpose = Literal["selection", "estimation", "prediction", "prediction-selection"]
+_PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3, "prediction-selection": 4}
 
 
 class Noise(Protocol):

@@ -1,7 +1,6 @@
 """What defines a run's draws: the one description that a run folder, its reader and its referee share."""
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -200,7 +199,7 @@ class Draws:
             if made[name] is not None:
                 made[name] = {field.name: getattr(made[name], field.name) for field in fields(made[name])}
         made["dataset"] |= {"subset": dict(self.dataset.subset), "input_shape": list(self.dataset.input_shape)}
-        schedule = None if self.schedule is None else self.schedule.describe()
+        schedule = None if self.schedule is None else self.schedule.to_json()
         return {**made, "seed": hex(self.seed), "schedule": schedule}
 
     @classmethod
@@ -223,7 +222,10 @@ class Draws:
             seed_source=seed_source,
             seed_text=tree.optional("seed_text", lambda: tree.text("seed_text")),
             on_invalid=cast(Literal["error", "count"], tree.choice("on_invalid", ("error", "count"))),
-            schedule=tree.optional("schedule", lambda: _schedule(tree.part("schedule"), sigma, num_estimation)),
+            schedule=tree.optional(
+                "schedule",
+                lambda: Schedule.from_json(tree.part("schedule"), sigma=sigma, num_estimation=num_estimation),
+            ),
         )
         tree.end()
         return made
@@ -238,21 +240,3 @@ def _seed(tree: Fields) -> int:
     if not 0 <= seed < 2**128:
         raise tree._refuse("seed", "hexadecimal, below 2**128", text)
     return seed
-
-
-def _schedule(tree: Fields, sigma: float, num_estimation: int) -> Schedule:
-    """Of what `Schedule.describe` made; its spending must be that of its looks."""
-    made = Schedule(
-        looks=tree.integers("looks", 1, num_estimation),
-        failure_probability=tree.number("failure_probability", 0.0, 1.0, open_low=True),
-        sigma=sigma,
-        mixing_weight=tree.number("mixing_weight", 0.0, 1.0),
-        target_radius=tree.optional("target_radius", lambda: tree.number("target_radius", 0.0)),
-        radius_tolerance=tree.optional("radius_tolerance", lambda: tree.number("radius_tolerance", 0.0, 1.0)),
-    )
-    stated = tree._take("spending")
-    ascending = made.looks and all(low < high for low, high in itertools.pairwise(made.looks))
-    if not ascending or made.looks[-1] != num_estimation or stated != list(made.spending):
-        raise tree._refuse("spending", "what its ascending looks imply", stated)
-    tree.end()
-    return made

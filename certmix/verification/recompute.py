@@ -1,101 +1,105 @@
 """Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from certmix.certification.certify import RULES, Certificates, certify
+from certmix.certification.certify import Certificates, certify
+from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
+from certmix.rules import Rule
 from certmix.runs.store import Statistics
-from certmix.verification.formulas import Bounds, bounds_of_counts, certifies, number
+from certmix.verification.formulas import Bounds, bounds_of_counts, certifies, certifies_threshold, number
 from certmix.verification.redraw import Verification
 
 _LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 
 
-def check_certificates(
-    statistics: Statistics,
-    certificates: Certificates,
-    result: Verification,
-    *,
-    rule: str = "pair",
-    bound: str = "betting",
-) -> None:
+def check_certificates(statistics: Statistics, certificates: Certificates, result: Verification) -> None:
     """Recompute every radius from the counts at 50 digits; a radius above the truth, or far below it, is a difference.
+
+    Certificates of soft votes are recomputed by the package's own arithmetic only, and a remark says so.
 
     Args:
         statistics: the stored counts.
-        certificates: of those counts, with their failure probability; rows in the same order.
+        certificates: of those counts, under a promise.
         result: takes the findings.
-        rule, bound: of the bounds behind them. Certificates of soft votes are recomputed by the package's own
-            arithmetic only, and a remark says so.
+    Raises: InvalidArgument: certificates without a promise.
     """
-    if certificates.failure_probability is None:
-        raise InvalidArgument("certificates to check must state their failure_probability, got None.")
-    if certificates.votes == "soft":
-        _check_soft(statistics, certificates, result, rule, bound)
+    promise = certificates.promise
+    if promise is None:
+        raise InvalidArgument("certificates to check must state their promise, got None.")
+    for name in ("indices", "labels"):
+        stated = getattr(certificates, name)
+        if stated is not None and not np.array_equal(stated, getattr(statistics, name)):
+            result.differences.append(f"{certificates.certifier}: {name} of the certificates are not those of the run")
+            return
+    if promise.votes == "soft":
+        _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
-    offset = draws.quantisation_distance if certificates.real_valued else 0.0
+    offset = draws.quantisation_distance if promise.real_valued else 0.0
+    sigma = number(certificates.sigma)
     for row, index in enumerate(statistics.indices.tolist()):
-        err = certificates.failure_probability
+        err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
-        winner, bounds = pair_bounds(
-            statistics,
-            row,
-            failure_probability=err,
-            rule=rule,
-            total_variation=draws.total_variation,
-        )
+        winner, bounds = pair_bounds(statistics, row, failure_probability=err, share=promise.share)
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
-        for position, weight in enumerate(certificates.mixing_weight.tolist()):
+        for position, rule in enumerate(certificates.rules):
             result.certificates_checked += 1
-            said = f"{where}, weight {weight:g}: radius {certificates.radius[position, row]:.9g}"
             stated = float(certificates.radius[position, row])
-            reached = number(stated) / number(certificates.sigma)
-            inside = (number(stated) + number(offset)) / number(certificates.sigma)
-            if stated > 0 and not certifies(certificates.certifier, bounds, number(weight), inside):
+            said = f"{where}, {rule.label}: radius {stated:.9g}"
+            inside = (number(stated) + number(offset)) / sigma
+            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside):
                 result.differences.append(f"{said} is above what the votes support")
-            elif certifies(certificates.certifier, bounds, number(weight), max(inside, reached) + _LOSS):
+            elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS):
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
 
 
-def _check_soft(
-    statistics: Statistics, certificates: Certificates, result: Verification, rule: str, bound: str
-) -> None:
+def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
+    """Whether theory certifies `radius` (in units of sigma) by this rule."""
+    formula = {"linear": certifies, "threshold": certifies_threshold}[rule.kind]
+    return formula(certifier, bounds, number(rule.parameter), radius)
+
+
+def _check_soft(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> None:
     again = certify(
         statistics,
-        mixing_weight=certificates.mixing_weight,
+        rules=certificates.rules,
         certifier=certificates.certifier,
-        failure_probability=certificates.failure_probability,
-        rule=rule,
+        failure_probability=promise.failure_probability,
+        interval=promise.interval,
         votes="soft",
-        bound=bound,
-        real_valued=certificates.real_valued,
+        mean_bound=promise.mean_bound,
+        real_valued=promise.real_valued,
     )
     result.certificates_checked += again.radius.size
     result.remarks.append("certificates of soft votes were recomputed in float64, not by independent arithmetic")
-    for position, row in zip(*np.nonzero(again.radius < certificates.radius - 1e-9), strict=True):
+    for row in np.flatnonzero(again.prediction != certificates.prediction):
         result.differences.append(
-            f"input {statistics.indices[row]}, {certificates.certifier}, weight {certificates.mixing_weight[position]:g}: "
-            f"radius {certificates.radius[position, row]:.9g} is above the recomputed {again.radius[position, row]:.9g}"
+            f"input {statistics.indices[row]}, {certificates.certifier}: certified class {certificates.prediction[row]}, "
+            f"selected {again.prediction[row]}"
+        )
+    for position, row in zip(*np.nonzero(np.abs(again.radius - certificates.radius) > 1e-9), strict=True):
+        result.differences.append(
+            f"input {statistics.indices[row]}, {certificates.certifier}, {certificates.rules[position].label}: radius "
+            f"{certificates.radius[position, row]:.9g} is not the recomputed {again.radius[position, row]:.9g}"
         )
 
 
 def pair_bounds(
-    statistics: Statistics, row: int, *, failure_probability: float, rule: str = "pair", total_variation: float = 0.0
+    statistics: Statistics, row: int, *, failure_probability: float, share: float = 0.5
 ) -> tuple[int, Bounds]:
     """The selected class and Clopper-Pearson bounds (p_A, p_B) of one input, from binomial tails at 50 digits.
 
     Args:
-        statistics: the stored counts.
+        statistics: the stored counts, and the distance of their noise from the Gaussian.
         row: which input.
-        failure_probability, rule: as `certmix.certification.certify.bound_probabilities`.
-        total_variation: taken from p_A and given to p_B.
+        failure_probability: of the pair.
+        share: of it that p_A gets.
     """
     counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
     selection = statistics.selection_counts[row]
@@ -103,42 +107,7 @@ def pair_bounds(
     if winner < 0:
         return winner, (number(0), number(1))
     rival = max([invalid, *(count for i, count in enumerate(counts) if i != winner)])
+    total = sum(counts) + invalid
     return winner, bounds_of_counts(
-        counts[winner], rival, sum(counts) + invalid, failure_probability, RULES[rule], total_variation
+        counts[winner], rival, total, failure_probability, share, statistics.draws.total_variation
     )
-
-
-def certificates_of(
-    rows: dict[str, Sequence[Any]], promise: dict[str, Any], statistics: Statistics
-) -> list[Certificates]:
-    """Certificates of the columns of a run's certificates.parquet, one per certifier and weight.
-
-    Args:
-        rows: its columns.
-        promise: its metadata: failure_probability, rule, real_valued.
-        statistics: the run's.
-    Raises: InvalidArgument: rows that do not belong to the run's inputs.
-    """
-    names, weights = np.array(rows["certifier"]), np.array(rows["mixing_weight"])
-    made = []
-    for name, weight in sorted(set(zip(names.tolist(), weights.tolist(), strict=True))):
-        here = (names == name) & (weights == weight)
-        if not np.array_equal(np.array(rows["index"])[here], statistics.indices):
-            raise InvalidArgument(
-                "certificates.parquet must be over the run's inputs, got others; certify the run again."
-            )
-        made.append(
-            Certificates(
-                prediction=np.array(rows["prediction"])[here],
-                radius=np.array(rows["radius"])[here][None, :],
-                mixing_weight=np.array([weight]),
-                certifier=name,
-                sigma=statistics.sigma,
-                failure_probability=promise["failure_probability"],
-                real_valued=promise["real_valued"],
-                votes=promise["votes"],
-                labels=statistics.labels,
-                indices=statistics.indices,
-            )
-        )
-    return made

@@ -1,14 +1,20 @@
 """Early stopping: sound whatever stops it, decides as the full run does, and saves what it should."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import certmix
-from certmix.certification.certify import bound_probabilities, certify
-from certmix.certification.schedule import Schedule, make_schedule, read_schedule
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.certify import certify
+from certmix.certification.schedule import Schedule, make_schedule
 from certmix.certifiers import exact_radius
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, RunError
+from certmix.intervals import clopper_pearson_lower
+from certmix.json_fields import Fields
+from certmix.rules import LinearRule, ThresholdRule
 from certmix.runs.records import InputRecord
 from certmix.runs.store import from_records
 
@@ -19,8 +25,52 @@ def test_looks_and_spending():
     assert schedule.spending == pytest.approx((1e-4,) * 5 + (5e-4,))
     assert sum(schedule.spending) == pytest.approx(1e-3)
     assert schedule.spent_at([100, 10_000]) == pytest.approx([1e-4, 5e-4])
-    assert read_schedule(schedule.describe(), 0.5) == schedule
     assert make_schedule(80, sigma=0.5, target_radius=0.1).spending == (1e-3,)
+
+
+@pytest.mark.parametrize("rule", [LinearRule(0.8), ThresholdRule(0.6), LinearRule(0.7, "softmax")])
+def test_a_schedule_is_read_as_it_was_written(rule):
+    for how in ({"target_radius": 0.3}, {"radius_tolerance": 0.1}):
+        schedule = make_schedule(5000, sigma=0.5, rule=rule, failure_probability=0.01, **how)
+        tree = json.loads(json.dumps(schedule.to_json()))
+        assert Schedule.from_json(Fields(tree, "schedule"), sigma=0.5, num_estimation=5000) == schedule
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"looks": [100, 100, 900]}, "looks must ascend to num_estimation"),
+        ({"looks": [100, 300]}, "looks must ascend to num_estimation"),
+        ({"looks": [0, 900]}, r"looks: 0 must be a whole number in \[1, 900\]"),
+        ({"spending": [5e-4, 5e-4, 5e-4]}, "spending must be half on the last look"),
+        ({"failure_probability": 1.0}, "failure_probability must be a finite number"),
+        ({"failure_probability": 0.01}, "spending must be half on the last look"),
+        (
+            {"rule": {"kind": "quadratic", "parameter": 0.5, "accurate_vote": "class"}},
+            "kind must be one of linear, threshold",
+        ),
+        ({"rule": {"kind": "linear", "parameter": 1.5, "accurate_vote": "class"}}, "parameter must be a finite number"),
+        ({"target_radius": None}, "either target_radius or radius_tolerance"),
+        ({"radius_tolerance": 0.1}, "either target_radius or radius_tolerance"),
+        ({"more": 1}, "must hold known fields only, got more"),
+    ],
+)
+def test_a_schedule_of_another_hand_is_refused(change, message):
+    tree = {**make_schedule(900, sigma=0.5, target_radius=0.1).to_json(), **change}
+    with pytest.raises(RunError, match=message):
+        Schedule.from_json(Fields(tree, "schedule"), sigma=0.5, num_estimation=900)
+
+
+def test_a_threshold_decides_its_own_question():
+    strict = make_schedule(10_000, sigma=0.5, rule=ThresholdRule(0.8), target_radius=0.1)
+    plain = make_schedule(10_000, sigma=0.5, target_radius=0.1)
+    assert strict.reach < plain.reach
+    votes = np.array([630, 880]), np.array([270, 20])
+    # 70 % of the votes: h alone is certified, and the threshold is out of reach; 98 %: both are certified.
+    assert plain.decided(*votes, 900).tolist() == strict.decided(*votes, 900).tolist() == [True, True]
+    # 85 %: h alone is certified, the threshold is not decided.
+    assert plain.decided(765, 135, 900)
+    assert not strict.decided(765, 135, 900)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +82,8 @@ def test_looks_and_spending():
         ({"target_radius": -1.0}, "target radius must be in"),
         ({"radius_tolerance": 1.0}, r"radius_tolerance must be in \(0, 1\)"),
         ({"target_radius": 0.5, "failure_probability": 0.0}, r"failure_probability must be in \(0, 1\)"),
-        ({"target_radius": 0.5, "mixing_weight": 2.0}, r"mixing_weight must be in \[0, 1\]"),
-        ({"target_radius": 0.5, "mixing_weight": 0.4}, r"target radius must be in \[0, 0\.0000\]"),
+        ({"target_radius": 0.5, "rule": LinearRule(0.4)}, r"target radius must be in \[0, 0\.0000\]"),
+        ({"radius_tolerance": 0.1, "rule": LinearRule(0.4)}, "10000 draws can certify nothing at weight 0.4"),
     ],
 )
 def test_bad_arguments_are_named(options, message):
@@ -70,7 +120,7 @@ def _statistics(schedule, selection, votes, sigma):
         "num_selection": 50,
         "num_estimation": schedule.looks[-1],
         "votes": "hard",
-        "schedule": schedule.describe(),
+        "schedule": schedule.to_json(),
     }
     return from_records(records, {"draws": draws})
 
@@ -106,10 +156,11 @@ def test_a_stopped_run_claims_too_much_no_more_often_than_promised(pattern, how,
 def test_the_judge_catches_a_stopped_run_that_spends_everything_at_every_look():
     runs, err = 6000, 0.05
     schedule = make_schedule(2700, sigma=1.0, failure_probability=err, target_radius=0.0)
-    greedy = Schedule(schedule.looks, 4 * err, 1.0, 1.0, target_radius=0.0)
+    greedy = Schedule(schedule.looks, 4 * err, 1.0, LinearRule(1.0), target_radius=0.0)
     selection, votes, _ = _run(greedy, np.tile([0.5, 0.5], (runs, 1)), np.random.default_rng(0))
-    naive = bound_probabilities(selection, votes, sigma=1.0, failure_probability=err * 2, rule="cohen")
-    false = int((naive.top_lower > 0.5).sum())
+    rows = np.arange(runs)
+    top = votes[rows, selection.argmax(axis=1)]
+    false = int((clopper_pearson_lower(top, votes.sum(axis=1), err * 2) > 0.5).sum())
     assert stats.binomtest(false, runs, err, alternative="greater").pvalue < 1e-5
     honest = certify(_statistics(schedule, selection, votes, 1.0))
     assert (honest.radius > 0).mean() <= err
@@ -119,14 +170,14 @@ def test_other_promises_than_the_declared_one_are_refused():
     schedule = make_schedule(900, sigma=0.5, target_radius=0.1)
     selection, votes, _ = _run(schedule, np.tile([0.9, 0.1], (3, 1)), np.random.default_rng(0))
     statistics = _statistics(schedule, selection, votes, 0.5)
-    assert certify(statistics).failure_probability == 1e-3
+    assert certify(statistics).promise.failure_probability == 1e-3
     assert np.array_equal(certify(statistics).radius, certify(statistics, failure_probability=1e-3).radius)
     with pytest.raises(
         InvalidArgument, match=r"failure_probability must be 0\.001, got 0\.01: this run could stop early"
     ):
         certify(statistics, failure_probability=0.01)
-    with pytest.raises(InvalidArgument, match="rule must be pair, got 'cohen': this run could stop early"):
-        certify(statistics, rule="cohen")
+    with pytest.raises(InvalidArgument, match="interval must be pair, got 'cohen': this run could stop early"):
+        certify(statistics, interval="cohen")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Soft votes: counted on the device as by plain NumPy, stored and read unchanged, and certified soundly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,12 @@ from scipy import stats
 
 import certmix
 from certmix.certification.certify import certify
-from certmix.certification.soft import THRESHOLDS, distribution_bounds, mean_bounds, tail_bounds
-from certmix.certifiers import exact_radius
+from certmix.certification.promise import Promise
+from certmix.certification.soft import distribution_bounds, soft_bounds, tail_bounds
+from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from certmix.intervals.histograms import UNITS, num_rivals, unpack
+from certmix.intervals.histograms import THRESHOLDS, UNITS, num_rivals, unpack
 from certmix.sampling.counting import ESTIMATION, SELECTION, VoteCounter
 from tests.soft import pack, soft_votes
 
@@ -145,29 +148,29 @@ def test_what_is_stored_is_read_and_resumed(scene, tmp_path):
 
 def test_certificates_take_the_votes_that_the_run_was_drawn_for(scene):
     soft, both, hard = (_sample(scene, votes=votes) for votes in ("soft", "both", "hard"))
-    assert certify(soft).votes == "soft"
-    assert certify(both).votes == certify(hard).votes == "hard"
+    assert certify(soft).promise.votes == "soft"
+    assert certify(both).promise.votes == certify(hard).promise.votes == "hard"
     assert np.array_equal(certify(both).radius, certify(hard).radius)
     assert np.array_equal(certify(both, votes="soft").radius, certify(soft).radius)
-    assert certify(both, certifier="cdf").votes == "soft"
+    assert certify(both, certifier="cdf").promise.votes == "soft"
     for options, message in (
         ({"votes": "soft"}, "votes 'soft' need a run that holds them"),
         ({"certifier": "cdf"}, "votes 'soft' need a run that holds them"),
-        ({"votes": "firm"}, "votes must be hard or soft"),
+        ({"votes": "firm"}, "votes must be one of hard, soft"),
     ):
         with pytest.raises(InvalidArgument, match=message):
             certify(hard, **options)
     for options, message in (
-        ({"certifier": "cdf", "rule": "cohen"}, "rule must be pair"),
+        ({"certifier": "cdf", "interval": "cohen"}, "interval must be pair"),
         ({"certifier": "cdf", "votes": "hard"}, "needs soft votes"),
-        ({"bound": "student"}, "bound must be one of betting"),
+        ({"mean_bound": "student"}, "mean_bound must be one of betting"),
     ):
         with pytest.raises(InvalidArgument, match=message):
             certify(soft, **options)
     with pytest.raises(InvalidArgument, match="votes must be hard, soft or both"):
         _sample(scene, votes="loud")
     for bound in ("bernstein", "hoeffding"):
-        assert (certify(soft, bound=bound).radius <= certify(soft).radius + 0.02).all()
+        assert (certify(soft, mean_bound=bound).radius <= certify(soft).radius + 0.02).all()
 
 
 # Dirichlet laws of class probabilities: confident, flat, tied rivals, near ties, at the edge.
@@ -189,14 +192,14 @@ def test_the_soft_pipeline_claims_too_much_no_more_often_than_promised(law, err)
     parameters, runs, n = np.array(LAWS[law]), 1200, 200
     votes = soft_votes(generator.dirichlet(parameters, (runs, 20)), generator.dirichlet(parameters, (runs, n)))
     mean = parameters / parameters.sum()
-    lower, upper = mean_bounds(votes, err)
+    made = distribution_bounds(votes, Promise(err), sigma=1.0)
+    lower, upper = made.top_lower, made.rival_upper
     rivals = np.where(np.arange(len(mean)) == votes.prediction[:, None], 0.0, mean).max(axis=1)
     false = int(((lower > mean[votes.prediction]) | (upper < rivals)).sum())
     assert stats.binomtest(false, runs, err, alternative="greater").pvalue > 1e-5, false
     # The CDF certificate at radius 0+: the margin it states must not exceed the true one.
-    made = distribution_bounds(votes, err, 1.0)
     weights = np.linspace(0.5, 1.0, 11)
-    certified = made.radius(weights) > 0
+    certified = certify(made, mixing_weight=weights, certifier="cdf").radius > 0
     needed = ((1 - weights) / weights)[:, None]
     true_margin = mean[votes.prediction] - rivals
     false = int((certified & (needed > true_margin)).any(axis=0).sum())
@@ -226,9 +229,12 @@ def test_confident_scores_certify_more_by_distribution_and_flat_ones_by_mean():
         top = generator.beta(law[0] * size, (1 - law[0]) * size, (10, 10_100))[..., None]
         drawn = np.concatenate([top, 1 - top], axis=2)
         votes = soft_votes(drawn[:, :100], drawn[:, 100:])
-        made = distribution_bounds(votes, 1e-3, 1.0)
-        mean = exact_radius(made.top_lower, made.rival_upper, 1.0, 1.0).mean()
-        return mean, made.radius(np.array([1.0])).mean(), made.by_distribution.mean()
+        made = distribution_bounds(votes, Promise(), sigma=1.0)
+        means = soft_bounds(votes, Promise(), sigma=1.0)
+        assert np.array_equal(made.top_lower, means.top_lower)
+        assert np.array_equal(made.rival_upper, means.rival_upper)
+        exact, cdf = (CERTIFIERS[name].certify(made, 1.0).mean() for name in ("exact", "cdf"))
+        return exact, cdf, made.by_distribution.mean()
 
     mean, chosen, share = radii((0.986, 0.043))
     assert mean == pytest.approx(2.144, rel=0.05)  # published: mean 2.144, CDF 2.545, truth 3.010
@@ -243,9 +249,9 @@ def test_a_sweep_takes_soft_votes_and_the_cdf_certificate(scene):
     runs = [_sample(scene, votes="soft", sigma=sigma, accurate=model) for sigma in (0.25, 0.5)]
     result = certmix.pareto_frontier(runs, target=0.0, certifier="cdf", radii=[0.0, 0.1, 0.2])
     for pair, run in zip(result.matched, runs, strict=True):
-        again = certify(run, mixing_weight=pair.mixing_weight, certifier="cdf")
+        again = certify(run, rules=pair.rule, certifier="cdf")
         assert np.array_equal(pair.certificates.radius, again.radius)
-        assert pair.certificates.votes == "soft"
+        assert pair.certificates.promise.votes == "soft"
     split = certmix.pareto_frontier(runs, target=0.0, certifier="cdf", split=0.5)
     assert split.num_reported < len(data)
     with pytest.raises(InvalidArgument, match="certifier 'cdf' needs soft votes"):
@@ -259,10 +265,10 @@ def test_a_replay_recomputes_soft_certificates_by_the_rule_behind_them():
     images = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 4)).astype(np.float32) / 255
     data = ArrayDataset(images, [0] * 6, num_classes=2, grid_levels=255)
     statistics = _sample((model, data), votes="soft")
-    cohen, pair = (certify(statistics, rule=rule) for rule in ("cohen", "pair"))
+    cohen, pair = (certify(statistics, interval=interval) for interval in ("cohen", "pair"))
     assert (cohen.radius > pair.radius).any()  # with two classes p_B = 1 - p_A loses nothing
     result = Verification()
-    check_certificates(statistics, cohen, result, rule="cohen")
+    check_certificates(statistics, cohen, result)
     assert result.holds, result.differences
-    check_certificates(statistics, cohen, result, rule="pair")
+    check_certificates(statistics, replace(cohen, promise=pair.promise), result)
     assert not result.holds

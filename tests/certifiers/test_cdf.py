@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from certmix.certification.soft import THRESHOLDS
 from certmix.certifiers import cdf_margin, cdf_radius, exact_margin, exact_radius
 from certmix.errors import InvalidArgument
+from certmix.intervals.histograms import THRESHOLDS
 
 WEIGHTS = [0.5, 0.6, 0.75, 0.9, 1.0]
 
