@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from certmix.certifiers.arguments import check_mixing_weight, check_radius, check_sigma
+from certmix.certifiers.arguments import check_mixing_weight, check_radius, check_sigma, check_threshold
 from certmix.certifiers.margin import required_margin
 
 _SLACK = 1e-11  # above the rounding of a sum of 64 terms, each within 1e-15
@@ -64,6 +64,31 @@ def cdf_radius(
                 part = slice(start, start + rows)
                 result[position, part] = s * _root(quantiles[part], steps, needed)
     return result
+
+
+def cdf_top_radius(
+    tail_lower: ArrayLike, thresholds: ArrayLike, confidence: ArrayLike, sigma: float
+) -> NDArray[np.float64]:
+    """sup{r : h_y > c on the ball of radius r}, from bounds on the distribution of the class probability p_y itself.
+
+    With D = p_y >= s_0 = 0, `cdf_margin` is a lower curve of h_y = E p_y. The threshold rule on soft votes is certified
+    up to the smaller of this and `cdf_radius` at weight 1: inside both, h_y > c and h_y > h_i for every i.
+    Failure probability, for one c: no union over p_y and the differences is needed either. With the true tails each of
+    these variables has a radius, the smallest of which is that of one fixed variable; a larger claim needs the bounds of
+    this one to fail. For several c at once give half of it to p_y and half to the differences.
+    Guarantee: never above the true root; as `cdf_radius`.
+
+    Args:
+        tail_lower: L_j <= P[p_y >= s_j], non-increasing, shape (inputs, thresholds), in [0, 1).
+        thresholds: s_0 = 0 < s_1 < ..., shape (thresholds + 1,).
+        confidence: c, in [0, 1), shape (values,).
+        sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
+    Returns: shape (values, inputs), pixel units; 0 where nothing is certified.
+    """
+    values, s = np.atleast_1d(check_threshold(confidence)), float(check_sigma(sigma))
+    quantiles = special.ndtri(np.asarray(tail_lower, dtype=np.float64))[:, None]
+    steps = np.asarray(thresholds, dtype=np.float64)
+    return np.stack([s * _root(quantiles, steps, float(c)) for c in values])
 
 
 def _root(z: NDArray[np.float64], steps: NDArray[np.float64], needed: float) -> NDArray[np.float64]:

@@ -86,8 +86,8 @@ def exact_top(top_lower: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Arra
     """
     top, distance = check_top_lower(top_lower), _distance(radius, sigma)
     check_shapes(top_lower=top, radius=distance)
-    z = np.clip(quantile(top), -_FAR, _FAR)
-    return np.asarray(np.maximum(special.ndtr(z - distance) - 5e-16 * (4.0 + np.abs(z)), 0.0))
+    value, error = _normal_at(np.clip(quantile(top), -_FAR, _FAR), -distance)
+    return np.asarray(np.maximum(value - error, 0.0))
 
 
 def exact_rival(rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Array:
@@ -98,8 +98,8 @@ def exact_rival(rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> 
     """
     rival, distance = check_rival_upper(rival_upper), _distance(radius, sigma)
     check_shapes(rival_upper=rival, radius=distance)
-    z = np.clip(quantile(rival), -_FAR, _FAR)
-    return np.asarray(np.minimum(special.ndtr(z + distance) + 5e-16 * (4.0 + np.abs(z)), 1.0))
+    value, error = _normal_at(np.clip(quantile(rival), -_FAR, _FAR), distance)
+    return np.asarray(np.minimum(value + error, 1.0))
 
 
 def exact_top_radius(top_lower: ArrayLike, threshold: ArrayLike, sigma: ArrayLike) -> Array:
@@ -133,6 +133,14 @@ def _distance(radius: ArrayLike, sigma: ArrayLike) -> Array:
     check_shapes(radius=distance, sigma=scale)
     with np.errstate(over="ignore"):
         return np.asarray(distance / scale)
+
+
+def _normal_at(z: Array, shift: Array) -> tuple[Array, Array]:
+    """Phi(z + shift) and more than its error: relative in the lower tail, where Phi rises by phi(x) <= (1 - x) Phi(x)."""
+    x = np.clip(z + shift, -_FAR, _FAR)
+    value, size = special.ndtr(x), 4.0 + np.abs(z)
+    error = np.minimum(5e-16 * size, 2e-15 * (size + np.abs(x)) * (1.0 + np.abs(x)) * value + 1e-300)
+    return np.asarray(value), np.asarray(error)
 
 
 def _quantile_distance(high: Array, low: Array) -> Array:

@@ -5,6 +5,8 @@ import pytest
 from scipy import integrate, special
 
 from certmix.certifiers import cdf_margin, cdf_radius, exact_margin, exact_radius
+from certmix.certifiers.cdf import cdf_top_radius
+from certmix.certifiers.exact import exact_top_radius
 from certmix.errors import InvalidArgument
 from certmix.intervals.histograms import THRESHOLDS
 
@@ -77,3 +79,30 @@ def test_bad_arguments_are_named():
         cdf_radius(np.zeros((1, 1, 64)), THRESHOLDS, 1.5, 1.0)
     with pytest.raises(InvalidArgument, match="sigma must be > 0"):
         cdf_margin(np.zeros(64), THRESHOLDS, 0.1, 0.0)
+
+
+def test_the_curve_of_hard_votes_is_that_of_the_exact_envelope():
+    steps = (1.0 + THRESHOLDS) / 2
+    top, confidence = np.array([0.2, 0.6, 0.95]), np.array([0.0, 0.3, 0.7])
+    tails = np.broadcast_to(top[:, None], (3, len(steps) - 1))
+    ours, exact = cdf_top_radius(tails, steps, confidence[1:], 0.5), exact_top_radius(top, confidence[1:, None], 0.5)
+    assert ours == pytest.approx(exact, abs=1e-4)
+    assert (ours <= exact + 1e-12).all()
+    assert (cdf_top_radius(tails, steps, confidence, 0.5)[0] > 1).all()
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0, 20.0])
+@pytest.mark.parametrize("distance", [0.3, 1.0, 2.0])
+def test_confidence_stays_above_the_threshold_inside_and_more_is_known_than_from_the_mean(scale, distance):
+    """p_y = (1 + tanh(scale u)) / 2 along the worst direction, from its true tails and from its true mean."""
+    sigma, smoothed, steps = 0.5, _difference(scale), (1.0 + THRESHOLDS) / 2
+    with np.errstate(divide="ignore"):
+        tails = special.ndtr(-(np.arctanh(2 * steps[1:] - 1) / scale - distance) / sigma)
+    tails, mean = np.minimum(tails, 1 - 1e-16)[None], (1 + smoothed(distance, sigma)) / 2
+    for c in (0.3, 0.5, 0.6):
+        radius = float(cdf_top_radius(tails, steps, c, sigma)[0, 0])
+        assert radius == 0 or (1 + smoothed(distance - radius, sigma)) / 2 >= c - 1e-7
+        if mean > c + 0.02:
+            gain = {0.5: 2.5, 2.0: 1.15, 20.0: 0.95}[scale]  # the softer the votes, the more the distribution tells
+            assert radius > gain * float(exact_top_radius(mean, c, sigma))
+            assert (1 + smoothed(distance - radius - 0.1, sigma)) / 2 < c
