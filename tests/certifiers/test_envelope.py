@@ -41,6 +41,15 @@ def test_radii_are_positive_exactly_where_the_condition_holds_at_the_input(name,
         assert radius == 0 if excess <= 0 else radius > 0 or excess < 1e-320
 
 
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_one_float_above_the_threshold_is_enough(name):
+    for c in (0.0, 1e-300, 1e-9, 0.3, 0.5, 0.9, 1 - 2.0**-52):
+        above = float(np.nextafter(c, 1))
+        assert ENVELOPES[name].top_radius(above, c, 1.0) > 0 or above < 1e-320
+        assert ENVELOPES[name].rival_radius(max(c, 1e-300), max(above, float(np.nextafter(1e-300, 1))), 1.0) > 0
+        assert ENVELOPES[name].top_radius(c, c, 1.0) == 0
+
+
 @seeded
 @given(top_lowers, rival_uppers, thresholds)
 def test_the_exact_envelope_is_on_the_safe_side_of_50_digits(top, rival, threshold):
