@@ -96,7 +96,7 @@ def family_radius(
     """Certified radius of the rule above: sup{r : phi(L(r)) - lambda phi(U(r)) > tau and L(r) > U(r)}.
 
     With the probit and the exact envelope, r = min(s (z(p_A) - lambda z(p_B) - tau) / (1 + lambda), that of h itself).
-    Elsewhere it is the lower end of a bisection, within 1e-10 s unless L is within 1e-12 of 0 or 1.
+    Elsewhere it is the lower end of a bisection, within 1e-6 s of the root where p_A < 1 - 1e-7, mostly within 1e-10 s.
     Proof: phi increases, so that the condition falls with r, and inside r it holds for g's class whichever it is.
     Guarantee: as `threshold_radius`, at the same bounds, for this rule; exact with the exact envelope. Rounded down.
 
@@ -119,8 +119,7 @@ def family_radius(
         return np.minimum(limit, check_sigma(sigma) * _probit_distance(top, rival, tau, weight))
 
     def kept(radius: Array) -> NDArray[np.bool_]:
-        low, high = envelope.top(top, radius, sigma), envelope.rival(rival, radius, sigma)
-        return (low > high) & _exceeds(low, high, tau, weight, exponent)
+        return _exceeds(envelope.top(top, radius, sigma), envelope.rival(rival, radius, sigma), tau, weight, exponent)
 
     high = np.broadcast_to(limit, np.broadcast_shapes(limit.shape, tau.shape, weight.shape))
     low = np.where(kept(high), high, 0.0)
@@ -132,9 +131,9 @@ def family_radius(
 
 
 def _exceeds(low: Array, high: Array, tau: Array, weight: Array, exponent: float | None) -> NDArray[np.bool_]:
-    """Whether phi(low) - weight phi(high) > tau for certain."""
+    """Whether phi(low) - weight phi(high) > tau for certain, given low > high but for rounding."""
     if exponent is None:
-        # At U = 0 or L = 1 the clip is on the safe side; L = 0 and U = 1 are not above one another.
+        # The clip is on the safe side at U = 0 and L = 1; L = 0 and U = 1 do not occur where L > U.
         first, second = (np.clip(quantile(p), -_FAR, _FAR) for p in (low, high))
         slack = _ROUNDING * (1.0 + np.abs(first) + np.abs(second) + np.abs(tau))
         return np.asarray(first - weight * second - slack > tau)
