@@ -44,7 +44,7 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
 def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """For each run with stored a(x): the floor, the range, and clean accuracy at a(x)."""
     from certmix.adaptive.certification import certify_adaptive, read_adaptive_weights
-    from certmix.runs.grouping import read_runs
+    from certmix.cli.derived import read_runs
     from certmix.tables import percent_text
 
     found = []

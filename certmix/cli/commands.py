@@ -1,21 +1,20 @@
 """Every command, in the order that --help lists them."""
 
-from certmix.cli import ablate_mixing as ablate_mixing
-from certmix.cli import attack as attack
-from certmix.cli import attack_certificates as attack_certificates
-from certmix.cli import attack_mixing as attack_mixing
-from certmix.cli import bracket as bracket
-from certmix.cli import calibrate_mixing as calibrate_mixing
-from certmix.cli import certify as certify
-from certmix.cli import confidence as confidence
 from certmix.cli import demo as demo
-from certmix.cli import export as export
-from certmix.cli import inspect as inspect
-from certmix.cli import lipschitz as lipschitz
-from certmix.cli import mixing_forms as mixing_forms
-from certmix.cli import pareto as pareto
-from certmix.cli import plot as plot
-from certmix.cli import predict as predict
-from certmix.cli import train as train
-from certmix.cli import train_mixing as train_mixing
-from certmix.cli import verify as verify
+from certmix.cli import train as train  # isort: split
+
+from certmix.cli import sample as sample  # isort: split
+
+from certmix.cli import certify as certify  # isort: split
+
+from certmix.cli import pareto as pareto  # isort: split
+
+from certmix.cli import plot as plot  # isort: split
+
+from certmix.cli import predict as predict  # isort: split
+
+from certmix.cli import verify as verify  # isort: split
+
+from certmix.cli import inspect as inspect  # isort: split
+
+from certmix.cli import export as export  # isort: split

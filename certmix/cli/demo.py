@@ -1,8 +1,6 @@
 """`certmix demo`: the whole flow on real images, from training to figures, in one command."""
 
-import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from certmix.cli import app
-from certmix.cli.options import JsonOption, QuietOption
+from certmix.cli import app, values
+from certmix.cli.command import command
+from certmix.cli.options import JsonOption, NumEstimationOption, QuietOption
+from certmix.cli.output import Output
+from certmix.cli.values import Numbers
 
 SIGMAS = (0.25, 0.5, 1.0)
 WEIGHTS = (0.6, 0.8, 1.0)
@@ -23,45 +24,44 @@ ACCURATE = {"sigma": 0.15, "epochs": 120}
 ROBUST = {"epochs": 40}
 
 
-@app.command("demo")
+@command(app, "demo")
 def demo_command(
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where models, runs and figures go.")] = Path(
-        "demo"
-    ),
-    max_inputs: Annotated[int, typer.Option("--max", help="Test digits to certify.")] = 300,
-    num_estimation: Annotated[int, typer.Option("--num-estimation", "--N", help="Draws per digit.")] = 10_000,
+    *,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FOLDER", help="Where all of it goes.", parser=values.output_path),
+    ] = Path("demo"),
+    max_inputs: Annotated[
+        int, typer.Option("--max", "--max-inputs", metavar="N", help="Test digits to certify.", parser=values.COUNT)
+    ] = 300,
+    num_estimation: NumEstimationOption = 10_000,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train on the built-in digits, sample, certify, sweep and plot: the whole flow in one command.
+    """Train on digits, sample, certify, sweep and plot, all in one.
 
     \b
     Takes about two minutes on two cores; the same command again resumes:
       certmix demo --out demo
     """
-    started = time.monotonic()
-
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr)
-
+    started, output = time.monotonic(), Output(as_json=as_json, quiet=quiet)
     import torch
 
     torch.set_num_threads(1)  # small networks: one thread per run, and the runs side by side
-    accurate = _train(out, "accurate", say, **ACCURATE)
-    robust = {sigma: _train(out, f"robust-{sigma:g}", say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
+    accurate = _train(out, "accurate", output.say, **ACCURATE)
+    robust = {sigma: _train(out, f"robust-{sigma:g}", output.say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
     runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
     summary = _report(runs, out)
     summary["seconds"] = round(time.monotonic() - started, 1)
-    if as_json:
-        print(json.dumps(summary, indent=2))
-        return
-    print(summary.pop("text"))
-    say(f"Figures and tables: {', '.join(summary['files'])}")
-    say(f"Finished in {summary['seconds']:.0f} s. Try: certmix certify {runs[1]} --mixing-weight 0.9")
+    notes = [
+        f"Figures and tables: {', '.join(summary['files'])}",
+        f"Finished in {summary['seconds']:.0f} s. Try: certmix certify {runs[1]} --mixing-weight 0.9",
+    ]
+    text = summary.pop("text")
+    output.show(summary, text, notes)
 
 
-def _train(out: Path, name: str, say: Callable[[str], None], **how: Any) -> Path:
+def _train(out: Path, name: str, say: Callable[..., None], **how: Any) -> Path:
     import certmix
     from certmix.training.train import accuracy, save_model, train
 
@@ -115,18 +115,16 @@ def _sample_all(
 def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
     import certmix
-    from certmix.cli.pareto import remarks, sweep_table, sweep_values, write_sweep
-    from certmix.cli.report import accuracy_table, curve_rows, write_certificates
+    from certmix.cli.accuracy import accuracy_rows, accuracy_table
+    from certmix.cli.derived import write_certificates
+    from certmix.cli.frontier import remarks, sweep_table, sweep_values, write_sweep
     from certmix.plots.certified import certified_lines, plot_certified_accuracy
 
     rows, panels, files = [], [], []
     for run in runs:
         statistics = certmix.read_statistics(run)
         made = [certmix.certify(statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
-        for weight in range(len(WEIGHTS)):
-            for certificates in made:
-                curve = certmix.certified_accuracy(certificates, statistics.labels, [0.0, 0.25, 0.5, 0.75])
-                rows.append(curve_rows(curve)[weight])
+        rows += sorted(accuracy_rows(made, Numbers((0.0, 0.25, 0.5, 0.75))), key=lambda row: row["mixing_weight"])
         write_certificates(run, statistics, made, rule="pair")
         panels.append((f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} digits", certified_lines(made)))
     files += plot_certified_accuracy(panels, out / "figures" / "certified-accuracy")

@@ -1,26 +1,33 @@
 """`certmix export`: the votes of a run in the text format that others read."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from certmix.cli import app
-from certmix.cli.options import JsonOption
+from certmix.cli.command import command
+from certmix.cli.options import ForceOption, JsonOption
+from certmix.cli.output import Output
+from certmix.cli.values import output_path
 
 
-@app.command("export")
+@command(app, "export")
 def export_command(
+    *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    counts: Annotated[Path, typer.Option("--counts", metavar="FILE", help="Where the estimation votes go.")],
+    counts: Annotated[
+        Path,
+        typer.Option("--counts", metavar="FILE", help="Where the estimation votes go.", parser=output_path),
+    ],
     selection: Annotated[
-        Path | None, typer.Option("--selection", metavar="FILE", help="Where the selection votes go.")
+        Path | None,
+        typer.Option("--selection", metavar="FILE", help="Where the selection votes go.", parser=output_path),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the votes of a run as text: one line per image, a count per class, then the label.
+    """Write a run's votes as text: a count per class, then the label.
 
     \b
       certmix export runs/half --counts counts.txt --selection selection.txt
@@ -41,8 +48,6 @@ def export_command(
     if selection is not None:
         written["selection"] = str(selection)
         write_count_table(selection, statistics.selection_counts, statistics.labels, force=force)
-    result = {**written, "inputs": len(statistics), "classes": statistics.num_classes, "sigma": statistics.sigma}
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        print(f"{', '.join(written.values())}: {len(statistics)} inputs, sigma {statistics.sigma:g}")
+    values = {**written, "inputs": len(statistics), "classes": statistics.num_classes, "sigma": statistics.sigma}
+    text = f"{', '.join(written.values())}: {len(statistics)} inputs, sigma {statistics.sigma:g}"
+    Output(as_json=as_json).show(values, text)

@@ -1,12 +1,12 @@
 """`certmix inspect`: what a model, a data set or a run is, before (or after) hours of sampling."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from certmix.cli import app
+from certmix.cli import app, values
+from certmix.cli.command import command, refuse_others
 from certmix.cli.options import (
     DatasetOption,
     IndicesOption,
@@ -18,17 +18,22 @@ from certmix.cli.options import (
     TrustOption,
     key_values,
 )
+from certmix.cli.output import Output
 
 _BOTH = ("py", "torchvision", "hf")  # sources of models and of data sets
 
 
-@app.command("inspect")
+@command(app, "inspect")
 def inspect_command(
+    context: typer.Context,
+    *,
     target: Annotated[
         str | None, typer.Argument(metavar="[SPEC|RUN]", help="A model, a data set or a run folder.")
     ] = None,
     dataset: DatasetOption = None,
-    count: Annotated[int, typer.Option("--inputs", metavar="N", help="Inputs of the clean accuracy.")] = 100,
+    count: Annotated[
+        int, typer.Option("--inputs", metavar="N", help="Inputs of the clean accuracy.", parser=values.COUNT)
+    ] = 100,
     read_all: Annotated[
         bool,
         typer.Option("--read-all", help="Read every input of the data set: names broken files, prints its sha256."),
@@ -41,9 +46,10 @@ def inspect_command(
     trust_model: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a model, a data set or a run is; with a model and a data set, its clean accuracy on 100 inputs.
+    """Say what a model, a data set or a run is, before long sampling.
 
     \b
+    With a model and a data set, also the clean accuracy on 100 inputs:
       certmix inspect cohen:checkpoint.pth.tar --dataset cifar10:data
       certmix inspect folder:imagenet,mode=rgb,resize=256,crop=224 --split val
       certmix inspect runs/half
@@ -60,10 +66,9 @@ def inspect_command(
 
     if target is None and dataset is None:
         raise InvalidArgument("inspect needs a model, a data set or a run folder; see --help for the kinds there are.")
-    if count < 1:
-        raise InvalidArgument(f"--inputs must be >= 1, got {count}.")
     found: dict[str, Any] = {}
     if target is not None and (Path(target) / "manifest.json").is_file():
+        refuse_others(context, "inspect RUN", ("target", "as_json"))
         found["run"] = describe_run(certmix.read_statistics(target))
     elif target is not None and _names_data(target):
         if dataset is not None:
@@ -81,7 +86,7 @@ def inspect_command(
         found["model"] = {"spec": target, **describe_model(loaded)}
         if data is not None:
             found["check"] = check_on(loaded, data, count)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
+    Output(as_json=as_json).show(found, "\n".join(_lines(found)))
 
 
 def _names_data(target: str) -> bool:

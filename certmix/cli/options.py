@@ -1,71 +1,250 @@
-"""Options that several commands share, spelt and explained once."""
+"""Options that several commands share, spelt and explained once, and the groups that they come in.
 
-from typing import Annotated
+A name means one thing in all commands. What a value may be is said in `certmix.cli.values`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from certmix.cli.command import option
+from certmix.cli.values import (
+    COUNT,
+    NOISE_SEED,
+    POSITIVE,
+    RADIUS,
+    SEED,
+    SHARE,
+    SIGMA,
+    WEIGHT,
+    Numbers,
+    ascending,
+    choice,
+    output_path,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from certmix.datasets import Dataset
+
+CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "cdf")
+SOURCES, DRAWS, EXECUTION, CERTIFICATES, OUTPUT = "Models and data", "Draws", "Execution", "Certificates", "Output"
+
+RunsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.", show_default=False)]
+
+# Models and data
+RobustOption = Annotated[str | None, option("--robust", "SPEC", "Robust model h, to be smoothed.")]
+AccurateOption = Annotated[str | None, option("--accurate", "SPEC", "Accurate model g; its predictions are recorded.")]
 DatasetOption = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, folder:DIR, ...; see inspect."),
+    str | None, option("--dataset", "SPEC", "Data set: digits, cifar10:ROOT, folder:DIR, ...; see inspect.")
 ]
+SplitOption = Annotated[str | None, option("--split", "NAME", "train or test, where the data set has both.")]
+SkipOption = Annotated[int, option("--skip", "N", "Take every N-th input.", COUNT)]
+MaxOption = Annotated[
+    int | None, option("--max --max-inputs", "N", "Take at most N inputs (under torchrun, the long name).", COUNT)
+]
+IndicesOption = Annotated[str | None, option("--indices", "I,J,...", "Take just these positions of the split.")]
+HoldoutOption = Annotated[
+    float | None, option("--holdout", "SHARE", "Hold this share of the split out, the same one every time.", SHARE)
+]
+ModelOption = Annotated[list[str] | None, option("-M", "KEY=VALUE", "Option of the model loaders; repeatable.")]
+TrustOption = Annotated[
+    bool, option("--trust-model", None, "Allow what you typed to run code (py:, pt2:); never what a manifest names.")
+]
+
+# Draws
+SigmaOption = Annotated[
+    float | None, option("--sigma", "S", "Standard deviation of the noise, in pixel units.", SIGMA, DRAWS)
+]
+NumSelectionOption = Annotated[
+    int, option("--num-selection --N0", "N", "Draws that select the class, per input.", COUNT, DRAWS)
+]
+NumEstimationOption = Annotated[
+    int, option("--num-estimation --N", "N", "Fresh draws that bound its probability, per input.", COUNT, DRAWS)
+]
+NoiseSeedOption = Annotated[
+    int | None, option("--seed", "N", "Seed of the noise; fresh system entropy by default.", NOISE_SEED, DRAWS)
+]
+SeedOption = Annotated[int, option("--seed", "N", "Seed of everything random here.", SEED)]
+BatchOption = Annotated[
+    int | None,
+    option("--batch-size --batch", "N", "Draws per forward pass; calibrated by default.", COUNT, EXECUTION),
+]
+DeviceOption = Annotated[str, option("--device", "NAME", "auto, cpu, cuda or cuda:N.", None, EXECUTION)]
+
+# Certificates
 MixingWeightOption = Annotated[
     list[float] | None,
-    typer.Option("--mixing-weight", metavar="A", help="0 = accurate model, 1 = robust model; repeat for several."),
+    option("--mixing-weight", "A", "0 = accurate model, 1 = robust model; repeatable.", WEIGHT, CERTIFICATES),
 ]
 CertifierOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--certifier", metavar="NAME", help="exact, theorem-a1, theorem-3.5, theorem-3.5-paper, cdf; repeatable."
-    ),
+    option("--certifier", "NAME", f"{', '.join(CERTIFIERS)}; repeatable.", choice(*CERTIFIERS), CERTIFICATES),
 ]
 FailureProbabilityOption = Annotated[
     float | None,
-    typer.Option("--failure-probability", help="Chance, per input, that its certificate is wrong; 0.001 by default."),
+    option(
+        "--failure-probability", "P", "Chance, per input, of a wrong answer; 0.001 by default.", SHARE, CERTIFICATES
+    ),
+]
+IntervalOption = Annotated[
+    str,
+    option("--interval", "NAME", "pair (bounds both) or cohen (p_B = 1 - p_A).", choice("pair", "cohen"), CERTIFICATES),
 ]
 CertifiedVotesOption = Annotated[
     str | None,
-    typer.Option("--certify-votes", help="hard or soft, where a run holds both; by default what it was drawn for."),
+    option("--certify-votes", "KIND", "hard or soft, where a run holds both.", choice("hard", "soft"), CERTIFICATES),
 ]
-BoundOption = Annotated[
-    str, typer.Option("--bound", help="Of soft means: betting, bernstein or hoeffding; chosen before looking.")
+MeanBoundOption = Annotated[
+    str,
+    option(
+        "--mean-bound", "NAME", "Of soft votes: betting, bernstein or hoeffding.",
+        choice("betting", "bernstein", "hoeffding"), CERTIFICATES,
+    ),
+]  # fmt: skip
+AccurateVoteOption = Annotated[
+    str, option("--accurate-vote", "KIND", "How g votes: its class, or its softmax.", choice("class", "softmax"))
 ]
-RuleOption = Annotated[
-    str, typer.Option("--rule", help="pair (bounds both classes) or cohen (p_B = 1 - p_A, as in 2019).")
-]
-SkipOption = Annotated[int, typer.Option("--skip", help="Take every so-manieth input.")]
-MaxOption = Annotated[
-    int | None,
-    typer.Option("--max", "--max-inputs", help="Take at most so many inputs (under torchrun, use the long name)."),
-]
-SplitOption = Annotated[str | None, typer.Option("--split", help="train or test, where the data set has both.")]
-HoldoutOption = Annotated[
-    float | None,
-    typer.Option("--holdout", metavar="SHARE", help="Hold this share of the split out, the same one every time."),
-]
-NormOption = Annotated[str, typer.Option("--norm", help="Of the attack: l2 or linf.")]
-AttackRadiusOption = Annotated[float, typer.Option("--attack-radius", metavar="R", help="In [0, 1] pixel units.")]
+
+# Attacks
+NormOption = Annotated[str, option("--norm", "NAME", "l2 or linf.", choice("linf", "l2"))]
+AttackRadiusOption = Annotated[float, option("--attack-radius", "R", "Budget, in pixel units.", RADIUS)]
+StepsOption = Annotated[int, option("--steps", "N", "PGD steps.", COUNT)]
+RestartsOption = Annotated[int, option("--restarts", "N", "PGD restarts.", COUNT)]
 WeightRangeOption = Annotated[
-    str | None,
-    typer.Option("--weight-range", metavar="MIN,MAX", help="Range of a(x); certificates need MIN >= 0.5."),
+    str | None, option("--weight-range", "MIN,MAX", "Range of the gate; certificates need MIN > 0.5.")
 ]
 ScaleOption = Annotated[
     list[float] | None,
-    typer.Option("--scale", metavar="S", help="Scale of the sigmoid; of several, the best under attack B is kept."),
+    option("--scale", "S", "Scale of the sigmoid; of several, the best under attack B is kept.", POSITIVE),
 ]
-IndicesOption = Annotated[
-    str | None, typer.Option("--indices", metavar="I,J,...", help="Take just these positions of the split.")
+
+# Output
+RunOption = Annotated[
+    Path | None, option("--out", "RUN", "Run folder; the same command again resumes.", output_path, OUTPUT)
 ]
-ModelOption = Annotated[
-    list[str] | None, typer.Option("-M", metavar="KEY=VALUE", help="Option of the model loaders; repeatable.")
-]
-TrustOption = Annotated[bool, typer.Option("--trust-model", help="Allow sources that run code (py:, pt2:).")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+FolderOption = Annotated[Path | None, option("--out", "FOLDER", "Where what is derived goes.", output_path, OUTPUT)]
+StemOption = Annotated[Path | None, option("--out", "STEM", "Figure path without ending.", output_path, OUTPUT)]
+FileOption = Annotated[Path | None, option("--out", "FILE", "File to write.", output_path, OUTPUT)]
+ForceOption = Annotated[bool, option("--force", None, "Overwrite what exists.", None, OUTPUT)]
 RadiiOption = Annotated[
-    str | None, typer.Option("--radii", metavar="R,R,...", help="Radii of the table, in pixel units.")
+    Numbers | None, option("--radii", "R,R,...", "Radii of the table, in pixel units.", ascending, OUTPUT)
 ]
-FormatOption = Annotated[str, typer.Option("--format", help="Table format: markdown, latex or csv.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages on stderr.")]
+FormatOption = Annotated[
+    str, option("--format", "NAME", "Of tables: markdown, latex or csv.", choice("markdown", "latex", "csv"), OUTPUT)
+]
+JsonOption = Annotated[bool, option("--json", None, "Print one JSON object on stdout, and nothing else.", None, OUTPUT)]
+QuietOption = Annotated[bool, option("--quiet -q", None, "No progress and no messages on stderr.", None, OUTPUT)]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Models and data of a command, by spec."""
+
+    panel: ClassVar[str] = SOURCES
+    robust: RobustOption = None
+    accurate: AccurateOption = None
+    dataset: DatasetOption = None
+    split: SplitOption = None
+    skip: SkipOption = 1
+    max_inputs: MaxOption = None
+    indices: IndicesOption = None
+    model: ModelOption = None
+    trust_model: TrustOption = False
+
+    def load_dataset(self) -> "Dataset":
+        """The data set, or the part of it that was asked for."""
+        import certmix
+
+        return certmix.load_dataset(
+            str(self.dataset),
+            split=self.split,
+            skip=self.skip,
+            max=self.max_inputs,
+            indices=self.indices,
+            trust_model=self.trust_model,
+        )
+
+    def load_model(self, spec: str) -> "torch.nn.Module":
+        """A model that was typed, with the options of -M."""
+        import certmix
+
+        return certmix.load_model(spec, trust_model=self.trust_model, **key_values(self.model))
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What defines the draws, besides models and data."""
+
+    panel: ClassVar[str] = DRAWS
+    sigma: SigmaOption = None
+    num_selection: NumSelectionOption = 100
+    num_estimation: NumEstimationOption = 10_000
+    votes: Annotated[
+        str,
+        option(
+            "--votes", "KIND", "To store: hard (class), soft (probabilities) or both.", choice("hard", "soft", "both")
+        ),
+    ] = "hard"
+    noise: Annotated[
+        str,
+        option("--noise", "KIND", "integer (on the data's grid), float, or auto.", choice("auto", "integer", "float")),
+    ] = "auto"
+    seed: NoiseSeedOption = None
+    on_invalid: Annotated[
+        str,
+        option("--on-invalid", "WHAT", "Where an output is not finite: error, or count.", choice("error", "count")),
+    ] = "error"
+    stop_at_radius: Annotated[
+        float | None,
+        option("--stop-at-radius", "R", "Stop an input when it is decided whether it reaches R.", RADIUS),
+    ] = None
+    radius_tolerance: Annotated[
+        float | None,
+        option("--radius-tolerance", "T", "Stop an input when its radius is within this share.", SHARE),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How draws are made."""
+
+    panel: ClassVar[str] = EXECUTION
+    device: DeviceOption = "auto"
+    batch_size: BatchOption = None
+    compiled: Annotated[bool, option("--compile", None, "Run the robust model through torch.compile.")] = False
+    shard: Annotated[
+        str | None, option("--shard", "I/N", "Draw every N-th input from the I-th on, for job arrays.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class PromiseOptions:
+    """What is certified, and what a certificate promises."""
+
+    panel: ClassVar[str] = CERTIFICATES
+    mixing_weight: MixingWeightOption = None
+    certifier: CertifierOption = None
+    failure_probability: FailureProbabilityOption = None
+    interval: IntervalOption = "pair"
+    certify_votes: CertifiedVotesOption = None
+    mean_bound: MeanBoundOption = "betting"
+    real_valued: Annotated[
+        bool, option("--real-valued", None, "Certify perturbed inputs off the data's grid too, by less.")
+    ] = False
+
+    @property
+    def weights(self) -> list[float]:
+        """Mixing weights; 1 where none was given."""
+        return self.mixing_weight or [1.0]
+
+    @property
+    def certifiers(self) -> list[str]:
+        """Certifiers; the exact one where none was given."""
+        return self.certifier or ["exact"]
 
 
 def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:
@@ -73,20 +252,22 @@ def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]
     from certmix.errors import InvalidArgument
 
     try:
-        values = tuple(float(part) for part in text.split(","))
+        found = tuple(float(part) for part in text.split(","))
     except ValueError:
-        values = ()
-    if not values or (count is not None and len(values) != count):
+        found = ()
+    if not found or (count is not None and len(found) != count):
         wanted = "numbers" if count is None else f"{count} numbers"
         raise InvalidArgument(f"{name} must be {wanted} separated by commas, got {text!r}.")
-    return values
+    return found
 
 
-def key_values(pairs: list[str] | None) -> dict[str, str]:
+def key_values(pairs: list[str] | None) -> dict[str, Any]:
     """Options of `-M KEY=VALUE`. Raises InvalidArgument where one is not a pair."""
     from certmix.errors import InvalidArgument
 
     for pair in pairs or []:
-        if "=" not in pair:
-            raise InvalidArgument(f"-M must be key=value, got {pair!r}; for example -M arch=digits-cnn.")
+        if "=" not in pair or pair.startswith("trust_model="):  # trust is given by its own option alone
+            raise InvalidArgument(
+                f"-M must be key=value of a model's own option, got {pair!r}; e.g. -M arch=digits-cnn."
+            )
     return dict(pair.split("=", 1) for pair in pairs or [])

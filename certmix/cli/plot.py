@@ -11,10 +11,10 @@ from certmix.cli import app
 from certmix.cli.options import (
     CertifierOption,
     FailureProbabilityOption,
+    IntervalOption,
     JsonOption,
     MixingWeightOption,
     QuietOption,
-    RuleOption,
 )
 
 
@@ -28,17 +28,19 @@ def plot_command(
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
-    rule: RuleOption = "pair",
+    interval: IntervalOption = "pair",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Plot certified accuracy against radius: PNG, PDF, and the plotted numbers as CSV.
+    """Plot certified accuracy against radius.
 
     \b
+    PNG, PDF, and the plotted numbers as CSV.
     One curve per certifier (line style) and mixing weight (colour), a panel per run:
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
     """
     from certmix.certification.certify import certify
+    from certmix.cli.derived import read_runs
     from certmix.plots.certified import certified_lines, plot_certified_accuracy
     from certmix.runs.grouping import read_runs
 
@@ -51,7 +53,7 @@ def plot_command(
                 mixing_weight=mixing_weight or [1.0],
                 certifier=name,
                 failure_probability=failure_probability,
-                rule=rule,
+                rule=interval,
             )
             for name in certifier or ["exact"]
         ]

@@ -1,130 +1,110 @@
 """`certmix predict`: the deployable mixture on a data set: its class or an abstention, with a stated error probability."""
 
-import json
-import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certmix.cli import app
+from certmix.cli import app, values
+from certmix.cli.command import command, need, refuse_existing
 from certmix.cli.options import (
-    DatasetOption,
+    AccurateVoteOption,
+    BatchOption,
     DeviceOption,
-    IndicesOption,
+    FailureProbabilityOption,
+    FileOption,
+    ForceOption,
     JsonOption,
-    MaxOption,
-    ModelOption,
+    NoiseSeedOption,
+    NumEstimationOption,
+    NumSelectionOption,
     QuietOption,
-    SkipOption,
-    SplitOption,
-    TrustOption,
-    key_values,
+    SigmaOption,
+    Sources,
 )
+from certmix.cli.output import Output
+
+if TYPE_CHECKING:
+    from certmix.datasets import Dataset
+    from certmix.prediction import Prediction
 
 
-@app.command("predict")
+@command(app, "predict")
 def predict_command(
-    robust: Annotated[str, typer.Option("--robust", metavar="SPEC", help="Model to smooth.")],
-    dataset: DatasetOption = None,
-    sigma: Annotated[
-        float, typer.Option("--sigma", help="Standard deviation of the noise, in [0, 1] pixel units.")
-    ] = 0.5,
-    accurate: Annotated[str | None, typer.Option("--accurate", metavar="SPEC", help="Standard model.")] = None,
-    mixing_weight: Annotated[float, typer.Option("--mixing-weight", metavar="A", help="Of the robust model.")] = 1.0,
-    hard_accurate: Annotated[
-        bool, typer.Option("--hard-accurate", help="Mix the accurate model's class, not its softmax.")
-    ] = False,
-    failure_probability: Annotated[
-        float,
-        typer.Option("--failure-probability", help="Chance, per input, of a class other than the exact mixture's."),
-    ] = 1e-3,
-    num_selection: Annotated[int, typer.Option("--num-selection", "--N0", help="Draws that suggest the class.")] = 100,
-    num_estimation: Annotated[int, typer.Option("--num-estimation", "--N", help="Most draws that decide it.")] = 10_000,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", help="Draws per forward pass.")] = 200,
-    skip: SkipOption = 1,
-    max_inputs: MaxOption = None,
-    split: SplitOption = None,
-    indices: IndicesOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Fresh noise by default.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.tsv", help="Write index, class, radius, draws.")
-    ] = None,
-    model: ModelOption = None,
-    trust_model: TrustOption = False,
+    *,
+    sources: Sources,
+    mixing_weight: Annotated[
+        float, typer.Option("--mixing-weight", metavar="A", help="Of the robust model.", parser=values.WEIGHT)
+    ] = 1.0,
+    accurate_vote: AccurateVoteOption = "class",
+    sigma: SigmaOption = None,
+    failure_probability: FailureProbabilityOption = None,
+    num_selection: NumSelectionOption = 100,
+    num_estimation: NumEstimationOption = 10_000,
+    batch_size: BatchOption = None,
+    seed: NoiseSeedOption = None,
     device: DeviceOption = "auto",
+    out: FileOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Predict with the smoothed mixture: its exact class or an abstention, stopping as soon as it is decided.
+    """Predict with the smoothed mixture: its exact class, or abstain.
 
     \b
-    Prints accuracy, abstentions and draws used; --out keeps every answer:
+    Stops as soon as a class is decided. Prints accuracy, abstentions and draws used; --out keeps every answer:
       certmix predict --robust h.safetensors --accurate g.safetensors --mixing-weight 0.8 \\
         --dataset digits --sigma 0.5 --max 100 --out predictions.tsv
     """
-    import torch
-
     import certmix
-    from certmix.errors import InvalidArgument
+    from certmix.certification.certify import DEFAULT_FAILURE_PROBABILITY
+    from certmix.datasets.batches import stack
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import SmoothedMixture
-    from certmix.sampling.devices import choose_device
-    from certmix.tables import floor_text, percent_text
+    from certmix.sampling.sample import choose_device
+    from certmix.tables import percent_text
 
-    if dataset is None:
-        raise InvalidArgument("predict needs --dataset SPEC, got none; for example --dataset digits.")
-    part = {"skip": skip, "max": max_inputs, "indices": indices}
-    data = certmix.load_dataset(dataset, split=split, trust_model=trust_model, **part)  # type: ignore[arg-type]
-    options = {"trust_model": trust_model, **key_values(model)}
-    h = certmix.load_model(robust, **options)  # type: ignore[arg-type]
+    need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)
+    refuse_existing(out, force=force)
+    err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
+    data, h = sources.load_dataset(), sources.load_model(str(sources.robust))
+    assert sigma is not None
     check_denoiser_sigma(h, sigma)
     mixture = SmoothedMixture(
         h,
-        certmix.load_model(accurate, **options) if accurate else None,  # type: ignore[arg-type]
+        sources.load_model(sources.accurate) if sources.accurate else None,
         mixing_weight=mixing_weight,
         sigma=sigma,
         num_classes=data.num_classes,
-        failure_probability=failure_probability,
+        failure_probability=err,
         num_selection=num_selection,
         num_estimation=num_estimation,
-        hard_accurate=hard_accurate,
+        hard_accurate=accurate_vote == "class",
         grid_levels=data.grid_levels,
-        batch_size=batch_size,
+        batch_size=batch_size or 200,
         device=str(choose_device(device)),
         seed=seed,
     )
-    made = mixture.predict(torch.stack([data[position][0] for position in range(len(data))]))
-    right = float((made.classes == data.labels).mean())
-    abstained = float((made.classes == certmix.ABSTAIN).mean())
+    made = mixture.predict(stack(data)[0])
     if out is not None:
-        rows = ["idx\tlabel\tpredict\tradius\tdraws"]
-        rows += [
-            f"{index}\t{label}\t{guess}\t{floor_text(radius, 6)}\t{draws}"
-            for index, label, guess, radius, draws in zip(
-                data.indices, data.labels, made.classes, made.radius, made.draws, strict=True
-            )
-        ]
-        try:
-            out.write_text("\n".join(rows) + "\n")
-        except OSError as error:
-            raise InvalidArgument(f"--out must be a path that can be written, got {out} ({error.strerror}).") from None
+        out.write_text(_table(data, made))
     summary = {
         "inputs": len(data),
-        "accuracy": right,
-        "abstained": abstained,
+        "accuracy": float((made.classes == data.labels).mean()),
+        "abstained": float((made.classes == certmix.ABSTAIN).mean()),
         "mean_draws": float(made.draws.mean()),
-        "failure_probability": failure_probability,
+        "failure_probability": err,
     }
-    if as_json:
-        print(json.dumps(summary, indent=2))
-        return
-    print(
-        f"{percent_text(right)} % right, {percent_text(abstained)} % abstained, of {len(data)} inputs; "
-        f"{summary['mean_draws']:.0f} of {num_estimation} estimation draws on average."
+    text = (
+        f"{percent_text(summary['accuracy'])} % right, {percent_text(summary['abstained'])} % abstained, of {len(data)} "
+        f"inputs; {summary['mean_draws']:.0f} of {num_estimation} estimation draws on average."
     )
-    if not quiet:
-        print(
-            f"A class returned is not that of the exact mixture with probability at most {failure_probability:g} per input.",
-            file=sys.stderr,
-        )
+    note = f"A class returned is not that of the exact mixture with probability at most {err:g} per input."
+    Output(as_json=as_json, quiet=quiet).show(summary, text, [note])
+
+
+def _table(data: "Dataset", made: "Prediction") -> str:
+    from certmix.tables import floor_text
+
+    rows = zip(data.indices, data.labels, made.classes, made.radius, made.draws, strict=True)
+    lines = ["\t".join(map(str, (i, label, guess, floor_text(r, 6), n))) for i, label, guess, r, n in rows]
+    return "\n".join(["idx\tlabel\tpredict\tradius\tdraws", *lines]) + "\n"

@@ -1,45 +1,81 @@
 """`certmix train`: clean or Gaussian-augmented training of a base classifier."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from certmix.cli import app
-from certmix.cli.options import HoldoutOption, JsonOption, QuietOption, SplitOption, TrustOption
+from certmix.cli import app, values
+from certmix.cli.command import command, refuse_existing
+from certmix.cli.options import (
+    DeviceOption,
+    ForceOption,
+    HoldoutOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    SplitOption,
+    TrustOption,
+)
+from certmix.cli.output import Output
+
+ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet20", "cifar_resnet110")
 
 
-@app.command("train")
+@command(app, "train")
 def train_command(
+    *,
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, ...; see inspect.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the model goes (.safetensors).")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The model (.safetensors).", parser=values.output_path)
+    ],
     sigma: Annotated[
-        float, typer.Option("--sigma", metavar="S", help="Noise standard deviation in training; 0 = clean.")
+        float,
+        typer.Option("--sigma", metavar="S", help="Noise in training; 0 = clean.", parser=values.TRAINING_SIGMA),
     ] = 0.0,
     attack_radius: Annotated[
-        float, typer.Option("--attack-radius", metavar="E", help="Adversarial training (PGD) in this budget; 0 = none.")
+        float,
+        typer.Option(
+            "--attack-radius",
+            metavar="R",
+            help="Adversarial training (PGD) in this budget; 0 = none.",
+            parser=values.RADIUS,
+        ),
     ] = 0.0,
-    norm: Annotated[str, typer.Option("--norm", help="Of that budget: linf, l2 or l1.")] = "linf",
-    attack_steps: Annotated[int, typer.Option("--attack-steps", help="PGD steps of adversarial training.")] = 7,
+    norm: Annotated[
+        str,
+        typer.Option(
+            "--norm", metavar="NAME", help="Of that budget: linf, l2 or l1.", parser=values.choice("linf", "l2", "l1")
+        ),
+    ] = "linf",
+    attack_steps: Annotated[
+        int,
+        typer.Option("--attack-steps", metavar="N", help="PGD steps of adversarial training.", parser=values.COUNT),
+    ] = 7,
     split: SplitOption = "train",
     holdout: HoldoutOption = None,
     architecture: Annotated[
-        str, typer.Option("--architecture", help="digits-cnn, mlp, resnet18, cifar_resnet20 or cifar_resnet110.")
+        str,
+        typer.Option(
+            "--architecture",
+            metavar="NAME",
+            help=f"{', '.join(ARCHITECTURES)}.",
+            parser=values.choice(*ARCHITECTURES),
+        ),
     ] = "digits-cnn",
-    epochs: Annotated[int, typer.Option("--epochs")] = 40,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 128,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 3e-3,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights, order and noise.")] = 0,
-    device: Annotated[str, typer.Option("--device")] = "cpu",
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", parser=values.COUNT)] = 40,
+    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", metavar="N", parser=values.COUNT)] = 128,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", parser=values.POSITIVE)] = 3e-3,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
     trust_model: TrustOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a base classifier, clean or with Gaussian noise, and write it as safetensors.
+    """Train a base classifier: clean, with noise, or against attacks.
 
     \b
     An accurate model and a robust one:
@@ -55,8 +91,7 @@ def train_command(
     from certmix.errors import InvalidArgument
     from certmix.training.train import accuracy, save_model, train
 
-    if out.exists() and not force:
-        raise InvalidArgument(f"{out} must not exist, but does; choose another --out or add --force.")
+    refuse_existing(out, force=force)
     if attack_radius and sigma:
         raise InvalidArgument(f"--attack-radius needs --sigma 0, got {sigma:g}; train with one or the other.")
     perturb = None
@@ -79,10 +114,6 @@ def train_command(
         "subset": data.subset,
     }
     save_model(model, out, architecture=architecture, settings=settings, force=force)
-    result = {"out": str(out), "training_accuracy": accuracy(model, data), **settings}
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        print(
-            f"{out}: {architecture}, sigma {sigma:g}, {100 * accuracy(model, data):.1f} % of the clean {split} inputs right"
-        )
+    right = accuracy(model, data)
+    text = f"{out}: {architecture}, sigma {sigma:g}, {100 * right:.1f} % of the clean {split} inputs right"
+    Output(as_json=as_json, quiet=quiet).show({"out": str(out), "training_accuracy": right, **settings}, text)

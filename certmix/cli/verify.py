@@ -1,58 +1,61 @@
 """`certmix verify`: trust a published run by drawing some of it again and recomputing its certificates."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certmix.cli import app
+from certmix.cli import app, values
+from certmix.cli.command import command
 from certmix.cli.options import (
     CertifierOption,
     DeviceOption,
     FailureProbabilityOption,
+    IntervalOption,
     JsonOption,
     MixingWeightOption,
-    ModelOption,
     QuietOption,
-    RuleOption,
-    TrustOption,
-    key_values,
 )
+from certmix.cli.output import Output
+from certmix.cli.run_models import Places
+
+if TYPE_CHECKING:
+    from certmix.certification.certify import Certificates
+    from certmix.runs.store import Statistics
 
 
-@app.command("verify")
+@command(app, "verify")
 def verify_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    sample: Annotated[int, typer.Option("--sample", metavar="K", help="Random inputs to draw again.")] = 16,
-    robust: Annotated[
-        str | None,
-        typer.Option("--robust", metavar="SPEC", help="The smoothed model, where it is not at its old path."),
+    *,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folder, or all parts of one run.")],
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="K", help="Random inputs to draw again.", parser=values.COUNT)
+    ] = 16,
+    certificates: Annotated[
+        Path | None,
+        typer.Option("--certificates", metavar="FOLDER", help="Where certify --out put them; beside the draws if not."),
     ] = None,
-    accurate: Annotated[
-        str | None, typer.Option("--accurate", metavar="SPEC", help="Likewise the accurate model.")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", metavar="SPEC", help="Likewise the data set.")] = None,
+    places: Places,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
-    rule: RuleOption = "pair",
+    interval: IntervalOption = "pair",
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of the choice of inputs; unforeseeable by default.")
+        int | None,
+        typer.Option("--seed", metavar="N", help="Of the choice; unforeseeable by default.", parser=values.SEED),
     ] = None,
-    model: ModelOption = None,
-    trust_model: TrustOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Draw random inputs of a run again and recompute its certificates at 50 digits; exit code 1 where they differ.
+    """Redraw some inputs of a run, and recompute its radii.
 
     \b
-    Models and data are found where the run's manifest says, or where options say:
+    Exit code 1 where they differ. Models and data are found where the manifest says, or where options say:
       certmix verify runs/half --sample 16
       certmix verify downloads/run --robust h.safetensors --accurate g.safetensors --dataset digits
+      certmix verify runs/part-0 runs/part-1 --certificates certified
     The run's certificates.parquet is checked where there is one; else those of the weights and certifiers asked for.
     """
     import certmix
@@ -62,13 +65,11 @@ def verify_command(
     from certmix.verification.recompute import check_certificates
     from certmix.verification.redraw import Verification, redraw
 
-    statistics = certmix.read_statistics(run)
-    draws = statistics.draws
-    options = {"trust_model": trust_model, **key_values(model)}
-    data, models = load_parts(draws, robust=robust, accurate=accurate, dataset=dataset, options=options)
+    statistics = certmix.read_statistics(*runs)
+    data, models = load_parts(statistics.manifest["draws"], places)
     assert models["model"] is not None
-    result = Verification()
-    with progress_bar("drawing again", quiet=quiet) as progress:
+    result, output = Verification(), Output(as_json=as_json, quiet=quiet)
+    with progress_bar("drawing again", quiet=quiet or as_json) as progress:
         redraw(
             statistics,
             result,
@@ -80,37 +81,30 @@ def verify_command(
             execution=Execution(device=device),
             progress=progress,
         )
-    published, promise = _published(run, statistics)
+    published, promise = _published(certificates or runs[0], statistics)
     for made in published or [
         certmix.certify(
             statistics,
             mixing_weight=mixing_weight or [1.0],
             certifier=name,
             failure_probability=failure_probability,
-            rule=rule,
+            rule=interval,
         )
         for name in certifier or ["exact"]
     ]:
-        check_certificates(statistics, made, result, **(promise or {"rule": rule}))
-    if as_json:
-        print(json.dumps({"holds": result.holds, **vars(result)}, indent=2))
-    else:
-        source = "of certificates.parquet " if published else ""
-        print(
-            f"{'The run holds' if result.holds else 'The run does NOT hold'}: {len(result.redrawn)} of "
-            f"{len(statistics)} inputs drawn again ({result.draws_repeated} draws), {result.certificates_checked} radii "
-            f"{source}recomputed at 50 digits, {len(result.differences)} differences."
-        )
-        for line in result.differences:
-            print(f"- {line}")
-        if not quiet:
-            for line in result.remarks:
-                print(f"Note: {line}.", file=sys.stderr)
+        check_certificates(statistics, made, result, **(promise or {"rule": interval}))
+    verdict = (
+        f"{'The run holds' if result.holds else 'The run does NOT hold'}: {len(result.redrawn)} of "
+        f"{len(statistics)} inputs drawn again ({result.draws_repeated} draws), {result.certificates_checked} radii "
+        f"{'of certificates.parquet ' if published else ''}recomputed at 50 digits, {len(result.differences)} differences."
+    )
+    text = "\n".join([verdict, *(f"- {line}" for line in result.differences)])
+    output.show({"holds": result.holds, **vars(result)}, text, [f"Note: {line}." for line in result.remarks])
     if not result.holds:
         raise typer.Exit(1)
 
 
-def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | None]:
+def _published(folder: Path, statistics: "Statistics") -> "tuple[list[Certificates], dict[str, Any] | None]":
     """Certificates of certificates.parquet and the bounds behind them; ([], None) where there is no such file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -118,14 +112,13 @@ def _published(run: Path, statistics: Any) -> tuple[list[Any], dict[str, str] | 
     from certmix.errors import RunError
     from certmix.verification.recompute import certificates_of
 
-    path = run / "certificates.parquet"
+    path = folder / "certificates.parquet"
     if not path.exists():
         return [], None
     try:
         table = pq.read_table(path)
         promise = json.loads((table.schema.metadata or {})[b"certmix"])
-        return certificates_of(table.to_pydict(), promise, statistics), {
-            name: promise[name] for name in ("rule", "bound")
-        }
+        made = certificates_of(table.to_pydict(), promise, statistics)
+        return made, {name: promise[name] for name in ("rule", "bound")}
     except (pa.ArrowException, KeyError, ValueError, OSError):
         raise RunError(f"{path} must be one that certmix wrote, got something else; certify the run again.") from None
