@@ -83,7 +83,7 @@ def certify_command(
         sampling = _ANSWER | option_names(Sources, DrawOptions, ExecutionOptions) | {"mixture"}
         refuse_others(context, "certify --robust", sampling)
         need(
-            "certify takes run folders, or", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out
+            "without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out
         )
         assert out is not None
         if draw_to_certify(sources, draws, execution, promise, mixture, out, output):

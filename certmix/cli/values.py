@@ -9,34 +9,46 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import typer
 
-Number = TypeVar("Number", int, float)
 _LONGEST_NAME = 255  # bytes, of a file's name on the usual file systems
+_SHOWN = 60  # characters of a refused value
 
 
-def number(kind: type[Number], low: float, high: float = math.inf, *, ends: str = "[]") -> Callable[[str], Number]:
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Parser of a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise typer.BadParameter(f"must be a whole number from {low} to {high}, got {text[:_SHOWN]!r}.")
+        return value
+
+    return parse
+
+
+def real(low: float, high: float = math.inf, *, ends: str = "[]") -> Callable[[str], float]:
     """Parser of a finite number in a range.
 
     Args:
-        kind: int or float.
         low, high: the range.
         ends: brackets of the range; "(" or ")" where an end is left out.
     """
-    left, right = ends
-    named = f"in {left}{low:g}, {high:g}{right}" if high < math.inf else f"{'>' if left == '(' else '>='} {low:g}"
-    rule = f"must be {'a whole number ' if kind is int else ''}{named}"
+    above, below = ends[0] == "(", ends[1] == ")"
+    rule = f"in {ends[0]}{low:g}, {high:g}{ends[1]}" if high < math.inf else f"{'>' if above else '>='} {low:g}, finite"
 
-    def parse(text: str) -> Number:
+    def parse(text: str) -> float:
         try:
-            value = kind(text)
+            value = float(text)
         except ValueError:
-            raise typer.BadParameter(f"{rule}, got {text!r}.") from None
-        inside = (low < value if left == "(" else low <= value) and (value < high if right == ")" else value <= high)
-        if not inside or not math.isfinite(value):  # NaN is never inside
-            raise typer.BadParameter(f"{rule}, got {text}.")
+            value = math.nan
+        inside = (low < value if above else low <= value) and (value < high if below else value <= high)
+        if not inside or math.isinf(value):
+            raise typer.BadParameter(f"must be {rule}, got {text[:_SHOWN]!r}.")
         return value
 
     return parse
@@ -50,7 +62,7 @@ def choice(*names: str) -> Callable[[str], str]:
             return text
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
-        raise typer.BadParameter(f"must be one of {', '.join(names)}, got {text!r}{hint}")
+        raise typer.BadParameter(f"must be one of {', '.join(names)}, got {text[:_SHOWN]!r}{hint}")
 
     return parse
 
@@ -76,17 +88,16 @@ class Numbers:
 
 def ascending(text: str) -> Numbers:
     """Parser of finite numbers >= 0 between commas."""
-    parse = number(float, 0.0)
-    return Numbers(tuple(sorted({parse(part) for part in text.split(",")})))
+    return Numbers(tuple(sorted({RADIUS(part) for part in text.split(",")})))
 
 
 # The bounds, said once. A billion draws per input is beyond any budget and within what the intervals resolve.
-COUNT = number(int, 1, 10**9)
-SEED = number(int, 0, 2**63 - 1)
-NOISE_SEED = number(int, 0, 2**128 - 1)
-SIGMA = number(float, 0.0, 100.0, ends="(]")
-TRAINING_SIGMA = number(float, 0.0, 100.0)
-RADIUS = number(float, 0.0)
-POSITIVE = number(float, 0.0, ends="(]")
-WEIGHT = number(float, 0.0, 1.0)
-SHARE = number(float, 0.0, 1.0, ends="()")
+COUNT = whole(1, 10**9)
+SEED = whole(0, 2**63 - 1)
+NOISE_SEED = whole(0, 2**128 - 1)
+SIGMA = real(0.0, 100.0, ends="(]")
+TRAINING_SIGMA = real(0.0, 100.0)
+RADIUS = real(0.0)
+POSITIVE = real(0.0, ends="(]")
+WEIGHT = real(0.0, 1.0)
+SHARE = real(0.0, 1.0, ends="()")

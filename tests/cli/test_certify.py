@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,7 +27,7 @@ def test_sampling_prints_a_table_and_writes_what_it_says(run, model, tmp_path):
     result = run(*_arguments(model, tmp_path / "run"), "--mixing-weight", 0.8, "--mixing-weight", 1)
     assert result.code == 0
     assert result.out.startswith("| sigma | certifier | mixing weight | r = 0")
-    assert "6 inputs of digits (split test, skip 1, max 6)" in result.err
+    assert "6 of 6 inputs of digits (split test, skip 1, max 6)" in result.err
     assert "wrong with probability at most 0.001" in result.err
     table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pydict()
     assert len(table["radius"]) == 12
@@ -116,20 +114,20 @@ def test_inputs_of_another_kind_are_refused_in_one_line(run, model, tmp_path):
         ({"--robust": "absent.safetensors"}, "model file must exist"),
         ({"--robust": "safetensor:x"}, "model spec must start with one of"),
         ({"--robust": "py:absent.py:build"}, "runs code when loaded; add --trust-model"),
-        ({"--sigma": 0}, "sigma must be > 0"),
-        ({"--sigma": -0.25}, "sigma must be > 0"),
-        ({"--mixing-weight": 1.2}, "mixing_weight must be in [0, 1]"),
-        ({"--failure-probability": 0}, "failure_probability must be in (0, 1)"),
-        ({"--failure-probability": 1.5}, "failure_probability must be in (0, 1)"),
+        ({"--sigma": 0}, "--sigma must be in (0, 100], got '0'"),
+        ({"--sigma": -0.25}, "--sigma must be in (0, 100]"),
+        ({"--mixing-weight": 1.2}, "--mixing-weight must be in [0, 1]"),
+        ({"--failure-probability": 0}, "--failure-probability must be in (0, 1)"),
+        ({"--failure-probability": 1.5}, "--failure-probability must be in (0, 1)"),
         ({"--N": 5}, "num_estimation must be at least 11 to certify anything"),
         ({"--certifier": "theorem-a2"}, "did you mean theorem-a1?"),
-        ({"--radii": "a,b"}, "--radii must be numbers"),
-        ({"--dataset": None}, "also give --dataset"),
+        ({"--radii": "a,b"}, "--radii must be >= 0, finite, got 'a'"),
+        ({"--dataset": None}, "certify needs --dataset; see"),
         ({"--split": "validation"}, "split of digits must be train, test or all"),
-        ({"--skip": 0}, "skip must be >= 1"),
+        ({"--skip": 0}, "--skip must be a whole number from 1 to"),
         ({"--indices": "1"}, "indices must be positions"),
-        ({"--noise": "uniform"}, "noise must be auto, integer or float"),
-        ({"--rule": "both"}, "rule must be one of"),
+        ({"--noise": "uniform"}, "--noise must be one of auto, integer, float"),
+        ({"--interval": "both"}, "--interval must be one of"),
         ({"--device": "cuda:99"}, "device"),
         ({"-M": "arch"}, "-M must be key=value"),
     ],
@@ -160,7 +158,7 @@ def test_a_run_that_cannot_be_used_is_refused_and_left_alone(run, model, stored,
         (["certify", tmp_path / "notes.txt"], "is not a run folder (a file)"),
         (["certify", tmp_path], "is not a run folder"),
         (["plot", tmp_path / "absent"], "is not a run folder (missing)"),
-        (["certify"], "certify needs run folders, or"),
+        (["certify"], "without run folders, certify needs --robust, --dataset, --sigma, --out"),
     ]:
         result = run(*arguments, *(["--quiet"] if arguments[0] == "certify" else []))
         assert (result.code, result.out) == (2, "")
@@ -172,23 +170,3 @@ def test_a_run_that_cannot_be_used_is_refused_and_left_alone(run, model, stored,
     assert result.code == 2
     assert "is damaged" in result.err
     assert "delete that file" in result.err
-
-
-def test_help_needs_no_heavy_library_and_has_examples():
-    code = (
-        "import sys; sys.argv = ['certmix', '--help']\n"
-        "from certmix.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'scipy', 'matplotlib', 'statsmodels', 'pyarrow', 'pandas'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for command in ("demo", "train", "certify", "plot"):
-        assert command in shown
-
-
-@pytest.mark.parametrize("command", ["demo", "train", "certify", "plot"])
-def test_every_command_has_help_with_an_example(run, command):
-    result = run(command, "--help")
-    assert result.code == 0
-    assert f"\n    certmix {command} " in result.out

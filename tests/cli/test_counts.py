@@ -32,7 +32,7 @@ def test_one_table_alone_says_that_it_also_chose_the_classes(run, stored, tmp_pa
     run("export", stored, "--counts", tmp_path / "counts.txt")
     result = run("certify", "--counts", tmp_path / "counts.txt", "--sigma", 0.5, "--out", tmp_path / "logs")
     assert result.out.startswith("| sigma | certifier")
-    assert "chosen by the same counts, so bounded for all 10 classes" in result.err
+    assert "chosen by the same counts, bounded for all 10 classes" in result.err
     log = certmix.read_certification_log(tmp_path / "logs" / "certificates.tsv", sigma=0.5)
     assert np.array_equal(log.labels, certmix.read_statistics(stored).labels)
     summary = json.loads(run("certify", "--counts", tmp_path / "counts.txt", "--sigma", 0.5, "--json").out)
@@ -45,9 +45,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(run, stored, tmp_path):
     (tmp_path / "bad.txt").write_text("1 2 3\n")
     for arguments, message in [
         (["certify", "--counts", counts], "--counts needs --sigma"),
-        (["certify", "--counts", counts, "--sigma", 0], "sigma must be > 0"),
-        (["certify", "--counts", counts, "--sigma", 0.5, stored], "--counts is certified by itself"),
-        (["certify", "--counts", counts, "--sigma", 0.5, "--real-valued"], "--counts is certified by itself"),
+        (["certify", "--counts", counts, "--sigma", 0], "--sigma must be in (0, 100]"),
+        (["certify", "--counts", counts, "--sigma", 0.5, stored], "certify --counts does not take [RUN]..."),
+        (["certify", "--counts", counts, "--sigma", 0.5, "--real-valued"], "does not take --real-valued"),
         (["certify", "--counts", "absent.txt", "--sigma", 0.5], "count table must exist"),
         (["certify", "--counts", f"{counts},size=3", "--sigma", 0.5], "must be among selection, got 'size'"),
         (["certify", "--counts", tmp_path / "bad.txt", "--sigma", 0.5], "line 1 must end with a label"),

@@ -35,7 +35,7 @@ def test_a_sweep_of_stored_draws(run, runs, tmp_path):
     table = run("pareto", *runs, "--baseline", 0.25, "--certifier", "theorem-a1", "--certifier", "exact")
     assert table.out.count("| clean ") == 2
     assert "Weights were chosen on the same 8 inputs" in table.err
-    split = run("pareto", *runs, "--target", 0.0, "--split", 0.5, "--soft-accurate", "--mode", "matched")
+    split = run("pareto", *runs, "--target", 0.0, "--choose-on", 0.5, "--accurate-vote", "softmax", "--mode", "matched")
     assert "chosen on 4 inputs and reported on the other 4" in split.err
 
 
@@ -52,7 +52,7 @@ def test_bad_input_is_one_line(run, runs, model, tmp_path):
         ((*runs, other, "--baseline", 0.25), "all runs must be over the same inputs, got different indices"),
         ((*runs, "--baseline", 0.3), "baseline must be one of the sigmas"),
         ((*runs, "--target", 1), "target clean accuracy must be one that some weight reaches"),
-        ((*runs, "--baseline", 0.25, "--certifier", "best"), "certifier must be one of"),
+        ((*runs, "--baseline", 0.25, "--certifier", "best"), "--certifier must be one of"),
         (("--baseline", 0.25), "pareto needs run folders, or --log"),
         (("--log", f"{good}:0.5", "--baseline", 0.5), "--log needs --accurate-log"),
         (("--log", f"{good}", "--accurate-log", good, "--baseline", 0.5), "--log must be FILE:SIGMA"),

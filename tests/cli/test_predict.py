@@ -14,7 +14,7 @@ def test_predictions_are_counted_and_written(run, model, tmp_path):
     rows = out.read_text().splitlines()
     assert rows[0] == "idx\tlabel\tpredict\tradius\tdraws"
     assert len(rows) == 5
-    plain = run("predict", "--robust", model, "--dataset", "digits", "--max", 2, "--num-estimation", 100)
+    plain = run("predict", "--robust", model, "--dataset", "digits", "--max", 2, "--N", 100, "--sigma", 0.5)
     assert "of 2 inputs" in plain.out
     assert "with probability at most 0.001" in plain.err
 
@@ -23,13 +23,13 @@ def test_bad_options_are_one_line(run, model, tmp_path):
     for options, message in (
         (("--mixing-weight", 0.5), "mixing_weight must be 1 without an accurate model"),
         (("--num-estimation", 3), "num_estimation must be at least"),
-        (("--out", tmp_path / "no" / "where.tsv", "--max", 1, "--num-estimation", 100), "--out must be a path"),
+        (("--out", tmp_path / "no" / "where.tsv", "--max", 1, "--num-estimation", 100), "No such file or directory: "),
     ):
-        result = run("predict", "--robust", model, "--dataset", "digits", *options)
+        result = run("predict", "--robust", model, "--dataset", "digits", "--sigma", 0.5, *options)
         assert (result.code, result.out) == (2, "")
         assert message in result.err
     result = run("predict", "--robust", model)
-    assert "predict needs --dataset" in result.err
+    assert "predict needs --dataset, --sigma" in result.err
 
 
 def _certify(run, model, out, *options):
@@ -68,10 +68,10 @@ def test_soft_votes_are_certified_both_ways(run, model, tmp_path):
     assert result.code == 0, result.err
     assert "| cdf, soft votes |" in result.out
     assert "| exact " in result.out
-    soft = run("certify", out, "--certify-votes", "soft", "--bound", "bernstein")
+    soft = run("certify", out, "--certify-votes", "soft", "--mean-bound", "bernstein")
     assert "| exact, soft votes |" in soft.out
     assert "rows of soft votes are about mean class probabilities" in soft.err
     verified = run("verify", out, "--sample", 2)
     assert verified.code == 0, verified.out
     assert "not by independent arithmetic" in verified.err
-    assert run("certify", out, "--certify-votes", "loud").code == 2
+    assert "--certify-votes must be one of hard, soft" in run("certify", out, "--certify-votes", "loud").err

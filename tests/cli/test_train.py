@@ -19,13 +19,13 @@ def test_a_trained_model_can_be_loaded_and_says_how_it_was_made(run, tmp_path):
     assert certmix.load_model(str(out))
     again = run("train", "--dataset", "digits", "--out", out)
     assert again.code == 2
-    assert "must not exist, but does; choose another --out or add --force." in again.err
+    assert "must not exist, but does; choose another path or add --force." in again.err
 
 
 def test_bad_options_are_one_line(run, tmp_path):
     for extra, message in [
-        (("--sigma", -1), "sigma must be >= 0"),
-        (("--architecture", "resnet"), "arch must be one of"),
+        (("--sigma", -1), "--sigma must be in [0, 100]"),
+        (("--architecture", "resnet"), "--architecture must be one of"),
         (("--dataset", "mnits"), "data set spec must start with one of"),
     ]:
         result = run("train", "--dataset", "digits", "--out", tmp_path / "x.safetensors", "-q", *extra)

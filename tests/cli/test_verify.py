@@ -66,7 +66,7 @@ def test_what_cannot_be_verified_is_one_line(run, stored, tmp_path):
     assert "is not a run folder" in result.err
     result = run("verify", stored, "--sample", 0, "-q")
     assert result.code == 2
-    assert "sample must be >= 1 inputs" in result.err
+    assert "--sample must be a whole number from 1 to" in result.err
     result = run("verify", stored, "--robust", tmp_path / "gone.safetensors", "-q")
     assert result.code == 2
     assert "model file must exist" in result.err
