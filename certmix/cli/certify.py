@@ -82,9 +82,7 @@ def certify_command(
     else:
         sampling = _ANSWER | option_names(Sources, DrawOptions, ExecutionOptions) | {"mixture"}
         refuse_others(context, "certify --robust", sampling)
-        need(
-            "without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out
-        )
+        need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
         assert out is not None
         if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
             certify_runs([out], promise, radii, output)

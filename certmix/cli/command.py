@@ -39,7 +39,7 @@ def option_names(*groups: type) -> set[str]:
 def typed_options(context: typer.Context) -> dict[str, str]:
     """Options and arguments that were typed: name of the parameter -> as it is written."""
     return {
-        parameter.name: parameter.opts[0] if parameter.param_type_name == "option" else str(parameter.metavar)
+        parameter.name: parameter.opts[-1] if parameter.param_type_name == "option" else str(parameter.metavar)
         for parameter in context.command.params
         if parameter.name and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
     }
@@ -78,7 +78,7 @@ def _flattened(function: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, type] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if is_dataclass(parameter.annotation):
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation):
             groups[parameter.name] = parameter.annotation
             parameters += _options(parameter.annotation)
         else:

@@ -32,7 +32,7 @@ def demo_command(
         typer.Option("--out", metavar="FOLDER", help="Where all of it goes.", parser=values.output_path),
     ] = Path("demo"),
     max_inputs: Annotated[
-        int, typer.Option("--max", "--max-inputs", metavar="N", help="Test digits to certify.", parser=values.COUNT)
+        int, typer.Option("--max-inputs", "--max", metavar="N", help="Test digits to certify.", parser=values.COUNT)
     ] = 300,
     num_estimation: NumEstimationOption = 10_000,
     as_json: JsonOption = False,

@@ -44,7 +44,7 @@ DatasetOption = Annotated[
 SplitOption = Annotated[str | None, option("--split", "NAME", "train or test, where the data set has both.")]
 SkipOption = Annotated[int, option("--skip", "N", "Take every N-th input.", COUNT)]
 MaxOption = Annotated[
-    int | None, option("--max --max-inputs", "N", "Take at most N inputs (under torchrun, the long name).", COUNT)
+    int | None, option("--max-inputs --max", "N", "Take at most N inputs (under torchrun, the long name).", COUNT)
 ]
 IndicesOption = Annotated[str | None, option("--indices", "I,J,...", "Take just these positions of the split.")]
 HoldoutOption = Annotated[
