@@ -6,7 +6,7 @@ from typing import Any
 from certmix.certification.certify import Certificates
 from certmix.cli.values import Numbers
 from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
-from certmix.runs.store import Statistics
+from certmix.runs.grouping import Run
 from certmix.tables import percent_text, render_table
 
 DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -69,24 +69,25 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     return render_table(headers, body, table_format)
 
 
-def describe(statistics: Statistics, certificates: Certificates, expected: int) -> dict[str, Any]:
-    """What a table must say about the draws it comes from and about its promise; `expected`: inputs of the whole run."""
-    draws = statistics.manifest["draws"]
-    full = len(statistics) * statistics.num_estimation
-    used = int(statistics.estimation_counts.sum() + statistics.estimation_invalid.sum())
+def describe(run: Run, certificates: Certificates) -> dict[str, Any]:
+    """What a table must say about the draws it comes from and about its promise."""
+    statistics, draws = run.statistics, run.statistics.draws
+    full = len(statistics) * draws.num_estimation
+    used = int(statistics.estimation_draws.sum())
     return {
-        "dataset": draws["dataset"]["spec"],
-        "subset": draws["dataset"]["subset"],
+        "dataset": draws.dataset.spec,
+        "subset": dict(draws.dataset.subset),
+        "subset_text": draws.dataset.subset_text,
         "inputs": len(statistics),
-        "inputs_of": expected,
+        "inputs_of": run.wanted,
         "sigma": statistics.sigma,
-        "num_selection": statistics.num_selection,
-        "num_estimation": statistics.num_estimation,
+        "num_selection": draws.num_selection,
+        "num_estimation": draws.num_estimation,
         "estimation_draws_used": used,
         "estimation_draws_saved": full - used,
-        "schedule": draws.get("schedule"),
-        "votes": draws["votes"],
-        "noise": draws["noise"]["kind"],
+        "schedule": None if draws.schedule is None else draws.schedule.describe(),
+        "votes": draws.votes,
+        "noise": draws.noise.kind,
         "failure_probability": certificates.failure_probability,
         "real_valued": certificates.real_valued,
     }
@@ -94,7 +95,6 @@ def describe(statistics: Statistics, certificates: Certificates, expected: int) 
 
 def caption(run: dict[str, Any]) -> str:
     """The subset, the draws and the promise behind a table, in words."""
-    subset = ", ".join(f"{key} {value}" for key, value in run["subset"].items() if value is not None)
     scope = {
         (False, False): "; perturbed inputs on the data's own grid",
         (False, True): "; any perturbed input, for a predictor that rounds it to the data's grid first",
@@ -111,7 +111,7 @@ def caption(run: dict[str, Any]) -> str:
         draws += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
     missing = run["inputs_of"] - run["inputs"]
     return (
-        f"{' '.join(run['run'])}: {run['inputs']} of {run['inputs_of']} inputs of {run['dataset']} ({subset or 'all'})"
+        f"{' '.join(run['run'])}: {run['inputs']} of {run['inputs_of']} inputs of {run['dataset']} ({run['subset_text']})"
         + (f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else "")
         + f", sigma {run['sigma']:g}, {draws}. Accuracies in % with 95 % intervals of the test set; "
         f"each certificate is wrong with probability at most {run['failure_probability']:g}, whatever the accurate model "

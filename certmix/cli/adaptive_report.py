@@ -36,7 +36,7 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
         if stored is None or stored.sha256 != weights.mixture[name]:
             raise InvalidArgument(
                 f"--mixture must be of the run's models, but its {name} model has sha256 {weights.mixture[name][:12]}, "
-                f"the run's {stored['sha256'][:12] if stored else 'none'}; give the models it was trained on."
+                f"the run's {stored.sha256[:12] if stored else 'none'}; give the models it was trained on."
             )
     write_adaptive_weights(run, weights)
 
@@ -44,7 +44,7 @@ def record_mixture(run: Path, path: str, *, dataset: dict[str, Any], robust: str
 def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """For each run with stored a(x): the floor, the range, and clean accuracy at a(x)."""
     from certmix.adaptive.certification import certify_adaptive, read_adaptive_weights
-    from certmix.cli.derived import read_runs
+    from certmix.runs.grouping import read_runs
     from certmix.tables import percent_text
 
     found = []

@@ -136,7 +136,8 @@ def certify_runs(
     """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
     from certmix.cli.accuracy import accuracy_rows, accuracy_table, caption, describe
     from certmix.cli.adaptive_report import summarise_adaptive
-    from certmix.cli.derived import derived_folder, read_runs, write_certificates
+    from certmix.cli.derived import derived_folder, write_certificates
+    from certmix.runs.grouping import read_runs
 
     found = read_runs(folders)
     targets = [derived_folder(run, out, len(found)) for run in found]
@@ -149,7 +150,7 @@ def certify_runs(
         rows += accuracy_rows(made, radii)
         files = write_certificates(target, run.statistics, made, rule=promise.interval, bound=promise.mean_bound)
         named = {"run": [str(folder) for folder in run.folders], "files": files}
-        runs.append({**named, **describe(run.statistics, made[0], run.expected)})
+        runs.append({**named, **describe(run, made[0])})
     values = {"interval": promise.interval, "runs": runs, "certified_accuracy": rows}
     notes = [*(entry["text"] for entry in adaptive), *map(caption, runs)]
     table = accuracy_table(rows, output.table_format)

@@ -81,6 +81,7 @@ def _sample_all(
     """Sample every sigma, two at a time; returns the run folders."""
     import certmix
     from certmix.cli.progress import progress_bar
+    from certmix.sampling.execution import Execution
 
     done = dict.fromkeys(robust, (0, 0))
 
@@ -98,9 +99,7 @@ def _sample_all(
             num_estimation=draws,
             seed=SEED,
             out=run,
-            device="cpu",
-            model_spec=str(robust[sigma]),
-            accurate_spec=str(accurate),
+            execution=Execution(device="cpu"),
             progress=progress,
         )
         return run

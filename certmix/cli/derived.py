@@ -1,8 +1,7 @@
-"""Run folders as they are named on the command line, and the folder that takes what is derived from them."""
+"""The folder that takes what is derived from a run, and what is written there."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,12 @@ import pyarrow.parquet as pq
 from certmix.certification.certify import Certificates
 from certmix.errors import InvalidArgument
 from certmix.formats.certification_log import write_certification_log
-from certmix.runs.store import MANIFEST, Statistics, read_manifest, read_statistics
+from certmix.runs.grouping import Run
+from certmix.runs.manifest import MANIFEST
+from certmix.runs.store import Statistics
 
 
-@dataclass(frozen=True)
-class NamedRun:
-    """A run in one folder or in several parts.
-
-    Attributes:
-        folders: its parts.
-        statistics: of all of them together.
-        expected: inputs that all parts together should hold.
-    """
-
-    folders: list[Path]
-    statistics: Statistics
-    expected: int
-
-
-def read_runs(folders: Sequence[Path]) -> list[NamedRun]:
-    """Runs in order of sigma; folders that are parts of one run (same draws, other inputs) are merged."""
-    groups: dict[str, list[Path]] = {}
-    subsets: dict[str, dict[str, int]] = {}
-    for folder in folders:
-        draws = dict(read_manifest(folder)["draws"])
-        part = json.dumps([draws["dataset"].get("subset"), draws["dataset"].get("fingerprint")], sort_keys=True)
-        size = draws["dataset"]["inputs"]
-        draws["dataset"] = {k: v for k, v in draws["dataset"].items() if k not in ("fingerprint", "subset", "inputs")}
-        key = json.dumps(draws, sort_keys=True)
-        groups.setdefault(key, []).append(folder)
-        subsets.setdefault(key, {})[part] = size
-    runs = [NamedRun(group, read_statistics(*group), sum(subsets[key].values())) for key, group in groups.items()]
-    for run in runs:
-        if not len(run.statistics):
-            raise InvalidArgument(f"{run.folders[0]} holds no finished input yet; run its command again.")
-    return sorted(runs, key=lambda run: run.statistics.sigma)
-
-
-def derived_folder(run: NamedRun, out: Path | None, runs: int) -> Path:
+def derived_folder(run: Run, out: Path | None, runs: int) -> Path:
     """Where certificates of a run go: beside its draws, or into `out`, which is no other run's folder.
 
     Args:
@@ -100,7 +67,7 @@ def write_certificates(
         "votes": made[0].votes,
         "bound": bound,
         "real_valued": made[0].real_valued,
-        "dataset": statistics.manifest["draws"].get("dataset"),
+        "dataset": statistics.draws.to_json()["dataset"],
     }
     table = pa.table(columns).replace_schema_metadata({b"certmix": json.dumps(promise).encode()})
     pq.write_table(table, files[0], compression="zstd")

@@ -194,6 +194,9 @@ class DrawOptions:
         option("--noise", "KIND", "integer (on the data's grid), float, or auto.", choice("auto", "integer", "float")),
     ] = "auto"
     seed: NoiseSeedOption = None
+    seed_from: Annotated[
+        str | None, option("--seed-from", "TEXT", "Seed: a hash of a public text and of what defines the draws.")
+    ] = None
     on_invalid: Annotated[
         str,
         option("--on-invalid", "WHAT", "Where an output is not finite: error, or count.", choice("error", "count")),

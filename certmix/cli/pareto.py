@@ -122,7 +122,6 @@ def _from_runs(
     adaptive: bool,
 ) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_adaptive_weights
-    from certmix.cli.derived import read_runs
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
     from certmix.runs.grouping import read_runs

@@ -40,7 +40,6 @@ def plot_command(
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
     """
     from certmix.certification.certify import certify
-    from certmix.cli.derived import read_runs
     from certmix.plots.certified import certified_lines, plot_certified_accuracy
     from certmix.runs.grouping import read_runs
 

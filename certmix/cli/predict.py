@@ -60,7 +60,7 @@ def predict_command(
     from certmix.datasets.batches import stack
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import SmoothedMixture
-    from certmix.sampling.sample import choose_device
+    from certmix.sampling.devices import choose_device
     from certmix.tables import percent_text
 
     need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)

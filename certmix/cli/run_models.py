@@ -1,13 +1,11 @@
 """A run folder with the models and inputs it was drawn from, for the commands that verify or attack it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import typer
-
-from certmix.cli.options import ModelOption, TrustOption, key_values
+from certmix.cli.command import option
+from certmix.cli.options import SOURCES, ModelOption, TrustOption, key_values
 
 if TYPE_CHECKING:
     import torch
@@ -21,16 +19,23 @@ if TYPE_CHECKING:
 class Places:
     """Where the models and data of a run are now: as its manifest says, or as these options do."""
 
-    panel: ClassVar[str] = "Models and data"
+    panel: ClassVar[str] = SOURCES
     robust: Annotated[
-        str | None, typer.Option("--robust", metavar="SPEC", help="Robust model, where it is not at its old path.")
+        str | None, option("--robust", "SPEC", "The robust model, where it is not as the manifest says.")
     ] = None
-    accurate: Annotated[str | None, typer.Option("--accurate", metavar="SPEC", help="Likewise the accurate model.")] = (
-        None
-    )
-    dataset: Annotated[str | None, typer.Option("--dataset", metavar="SPEC", help="Likewise the data set.")] = None
+    accurate: Annotated[str | None, option("--accurate", "SPEC", "Likewise the accurate model.")] = None
+    dataset: Annotated[str | None, option("--dataset", "SPEC", "Likewise the data set.")] = None
     model: ModelOption = None
     trust_model: TrustOption = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run was drawn from; unchecked."""
+
+    dataset: "Dataset"
+    robust: "torch.nn.Module"
+    accurate: "torch.nn.Module | None"
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,7 @@ class RunModels:
     @property
     def grid_levels(self) -> int | None:
         """Levels of integer noise; None for float noise."""
-        levels: int | None = self.statistics.draws.grid_levels
-        return levels
+        return self.statistics.draws.grid_levels
 
 
 def load_run(run: Path, places: Places) -> RunModels:
@@ -64,48 +68,46 @@ def load_run(run: Path, places: Places) -> RunModels:
     from certmix.models import fingerprint
 
     statistics = certmix.read_statistics(run)
-    draws = statistics.manifest["draws"]
-    data, models = load_parts(draws, places)
-    if data.fingerprint != draws["dataset"]["fingerprint"]:
+    draws = statistics.draws
+    parts = load_parts(draws, places)
+    if parts.dataset.fingerprint != draws.dataset.fingerprint:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
         )
-    for name, option in (("model", "--robust"), ("accurate", "--accurate")):
-        found = models[name]
-        if found is not None and fingerprint(found) != getattr(draws, name).sha256:
-            raise InvalidArgument(f"{option} must be the model {run} was drawn from, got another (its sha256 differs).")
-    assert models["model"] is not None
-    place = {int(index): position for position, index in enumerate(data.indices)}
+    pairs = (("--robust", parts.robust, draws.model), ("--accurate", parts.accurate, draws.accurate))
+    for name, found, record in pairs:
+        if found is not None and record is not None and fingerprint(found) != record.sha256:
+            raise InvalidArgument(f"{name} must be the model {run} was drawn from, got another (its sha256 differs).")
+    place = {int(index): position for position, index in enumerate(parts.dataset.indices)}
     rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
-    return RunModels(statistics, models["model"], models["accurate"], *stack(Subset(data, rows)))
+    return RunModels(statistics, parts.robust, parts.accurate, *stack(Subset(parts.dataset, rows)))
 
 
-def load_parts(draws: Mapping[str, Any], places: Places) -> "tuple[Dataset, dict[str, torch.nn.Module | None]]":
-    """The data set, and the models "model" and "accurate", that a manifest names or the options do; unchecked.
+def load_parts(draws: "Draws", places: Places) -> Parts:
+    """The data set and the models that a manifest names or the options do; unchecked.
 
-    A spec that was typed may be trusted by --trust-model; one that only a manifest names never is, since whoever wrote the
-    manifest chose it.
+    What was typed is trusted where --trust-model says so; what only a manifest names never is, since whoever wrote the
+    manifest chose it. -M goes with a model that was typed: the manifest's spec holds its own options.
 
     Raises: InvalidArgument: a model that the manifest does not say the place of, and no option does.
     """
     import certmix
 
-    subset = draws["dataset"]["subset"]
-    trusted = places.trust_model and places.dataset is not None
-    data = certmix.load_dataset(places.dataset or draws["dataset"]["spec"], **subset, trust_model=trusted)
-    models: dict[str, torch.nn.Module | None] = {"model": None, "accurate": None}
-    for name, option, given in (("model", "--robust", places.robust), ("accurate", "--accurate", places.accurate)):
-        if draws[name] is not None:
-            spec = given or _stored_spec(draws[name], option)
-            trusted = places.trust_model and given is not None
-            models[name] = certmix.load_model(spec, trust_model=trusted, **key_values(places.model))
-    return data, models
+    data = certmix.load_dataset(
+        places.dataset or draws.dataset.spec,
+        trust_model=places.trust_model and places.dataset is not None,
+        **draws.dataset.subset,  # type: ignore[arg-type]
+    )
+    g = None if draws.accurate is None else _load(draws.accurate, "--accurate", places.accurate, places)
+    return Parts(data, _load(draws.model, "--robust", places.robust, places), g)
 
 
-def _stored_spec(entry: Mapping[str, Any], option: str) -> str:
-    """The model's spec in a manifest. Raises InvalidArgument, naming the option to give, where there is none."""
+def _load(record: "ModelRecord", name: str, typed: str | None, places: Places) -> "torch.nn.Module":
+    import certmix
     from certmix.errors import InvalidArgument
 
-    if entry.spec is None:
-        raise InvalidArgument(f"the run does not say where its model is (it was made from Python); give {option} SPEC.")
-    return entry.spec
+    if typed is not None:
+        return certmix.load_model(typed, trust_model=places.trust_model, **key_values(places.model))
+    if record.spec is None:
+        raise InvalidArgument(f"the run does not say where its model is (it was made from Python); give {name} SPEC.")
+    return certmix.load_model(record.spec)

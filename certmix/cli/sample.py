@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from certmix.cli import app
 from certmix.cli.command import command, need
@@ -52,7 +52,7 @@ def sample_command(
     if not draw(plan, output):
         return
     statistics = read_statistics(out)
-    values = {"run": str(out), "inputs": len(statistics), "sigma": statistics.sigma, "seed": seed_of(out)}
+    values = {"run": str(out), "inputs": len(statistics), "sigma": statistics.sigma, "seed": hex(statistics.draws.seed)}
     output.show(values, f"{out}: {len(statistics)} inputs drawn at sigma {statistics.sigma:g}.")
 
 
@@ -74,44 +74,47 @@ def draw(plan: Plan, output: Output) -> bool:
     import certmix
     from certmix.cli.progress import progress_bar
     from certmix.models.denoised import check_denoiser_sigma
-    from certmix.sampling.ranks import join_team, local_device, parse_shard
+    from certmix.sampling.execution import Execution
+    from certmix.sampling.ranks import join_group, local_device, parse_shard
 
     sources, draws, execution = plan.sources, plan.draws, plan.execution
     assert sources.robust is not None
     assert draws.sigma is not None
     shard = (0, 1) if execution.shard is None else parse_shard(execution.shard)
     reach, schedule = reach_text(plan), _schedule(plan)
-    team = join_team()
+    group = join_group()
+    how = Execution(
+        device=local_device(execution.device),
+        batch_size=execution.batch_size,
+        compile=execution.compiled,
+        shard=shard,
+        group=group,
+    )
     data, h = sources.load_dataset(), sources.load_model(sources.robust)
     check_denoiser_sigma(h, draws.sigma)
     g = sources.load_model(sources.accurate) if sources.accurate else None
-    if team.leads:
+    if group.leads:
         output.say(reach)
-    quiet = output.quiet or not team.leads
+    quiet = output.quiet or not group.leads
     with progress_bar(f"sampling at sigma {draws.sigma:g}", quiet=quiet) as progress:
         certmix.sample(
             h,
             data,
             accurate=g,
-            model_spec=sources.robust,
-            accurate_spec=sources.accurate,
             sigma=draws.sigma,
             num_selection=draws.num_selection,
             num_estimation=draws.num_estimation,
             votes=draws.votes,  # type: ignore[arg-type]
             noise=draws.noise,  # type: ignore[arg-type]
             seed=draws.seed,
+            seed_from=draws.seed_from,
             on_invalid=draws.on_invalid,  # type: ignore[arg-type]
             schedule=schedule,
             out=plan.out,
-            batch_size=execution.batch_size,
-            compiled=execution.compiled,
-            shard=shard,
-            device=local_device(execution.device),
-            team=team,
+            execution=how,
             progress=progress,
         )
-    return team.leads
+    return group.leads
 
 
 def reach_text(plan: Plan) -> str:
@@ -155,10 +158,3 @@ def _schedule(plan: Plan) -> "Schedule | None":
         target_radius=draws.stop_at_radius,
         radius_tolerance=draws.radius_tolerance,
     )
-
-
-def seed_of(run: Path) -> Any:
-    """The seed of a run, as its manifest says it."""
-    from certmix.runs.store import read_manifest
-
-    return read_manifest(run)["draws"]["seed"]

@@ -66,16 +66,15 @@ def verify_command(
     from certmix.verification.redraw import Verification, redraw
 
     statistics = certmix.read_statistics(*runs)
-    data, models = load_parts(statistics.manifest["draws"], places)
-    assert models["model"] is not None
+    parts = load_parts(statistics.draws, places)
     result, output = Verification(), Output(as_json=as_json, quiet=quiet)
     with progress_bar("drawing again", quiet=quiet or as_json) as progress:
         redraw(
             statistics,
             result,
-            robust=models["model"],
-            accurate=models["accurate"],
-            dataset=data,
+            robust=parts.robust,
+            accurate=parts.accurate,
+            dataset=parts.dataset,
             count=sample,
             seed=seed,
             execution=Execution(device=device),
