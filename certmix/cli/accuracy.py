@@ -4,52 +4,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from certmix.certification.certify import Certificates
+from certmix.certification.promise import Promise
 from certmix.cli.values import Numbers
-from certmix.curves import CertifiedAccuracyCurve, certified_accuracy
+from certmix.curves import certified_accuracy, radii_within
 from certmix.runs.grouping import Run
 from certmix.tables import percent_text, render_table
 
-DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
-
 
 def accuracy_rows(made: Sequence[Certificates], radii: Numbers | None) -> list[dict[str, Any]]:
-    """Certified accuracy of certificates of the same inputs: a row per certifier and weight, as plain values.
+    """Certified accuracy of certificates of the same inputs: a row per certifier and rule, as plain values.
 
     Args:
         made: certificates with labels, one entry per certifier.
         radii: where to evaluate; round ones up to the largest radius where left out.
     """
-    reach = max(float(certificates.radius.max(initial=0.0)) for certificates in made)
-    at = radii.values if radii else [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
-    return [row for certificates in made for row in _rows(certified_accuracy(certificates, _labels(certificates), at))]
-
-
-def _labels(certificates: Certificates) -> Any:
-    assert certificates.labels is not None
-    return certificates.labels
-
-
-def _rows(curve: CertifiedAccuracyCurve) -> list[dict[str, Any]]:
+    at = radii.values if radii else radii_within(made)
     return [
-        {
-            "sigma": curve.sigma,
-            "certifier": curve.certifier,
-            "votes": curve.votes,
-            "mixing_weight": float(weight),
-            "inputs": curve.num_inputs,
-            "radii": [float(radius) for radius in curve.radii],
-            "certified_accuracy": [float(value) for value in curve.accuracy[position]],
-            "lower": [float(value) for value in curve.lower[position]],
-            "upper": [float(value) for value in curve.upper[position]],
-        }
-        for position, weight in enumerate(curve.mixing_weight)
+        row
+        for certificates in made
+        if certificates.labels is not None
+        for row in certified_accuracy(certificates, certificates.labels, at).to_json()
     ]
 
 
 def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     """Certified accuracy in percent, rounded down, with its 95 % interval, one column per radius."""
     radii = sorted({radius for row in rows for radius in row["radii"]})
-    headers = ["sigma", "certifier", "mixing weight", *(f"r = {radius:g}" for radius in radii)]
+    headers = ["sigma", "certifier", "rule", *(f"r = {radius:g}" for radius in radii)]
     body = []
     for row in rows:
         cells = {
@@ -58,62 +39,51 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
                 row["radii"], row["certified_accuracy"], row["lower"], row["upper"], strict=True
             )
         }
-        body.append(
-            [
-                f"{row['sigma']:g}",
-                row["certifier"] + (", soft votes" if row["votes"] == "soft" else ""),
-                f"{row['mixing_weight']:g}",
-                *(cells.get(r, "") for r in radii),
-            ]
-        )
+        certifier = row["certifier"] + (", soft votes" if row["votes"] == "soft" else "")
+        body.append([f"{row['sigma']:g}", certifier, row["rule"], *(cells.get(r, "") for r in radii)])
     return render_table(headers, body, table_format)
 
 
-def describe(run: Run, certificates: Certificates) -> dict[str, Any]:
-    """What a table must say about the draws it comes from and about its promise."""
-    statistics, draws = run.statistics, run.statistics.draws
-    full = len(statistics) * draws.num_estimation
-    used = int(statistics.estimation_draws.sum())
+def describe(run: Run, promise: Promise, files: Sequence[str]) -> dict[str, Any]:
+    """What a table must say about the draws it comes from and about its promise, as plain values."""
+    draws, used = run.statistics.draws, int(run.statistics.estimation_draws.sum())
     return {
-        "dataset": draws.dataset.spec,
-        "subset": dict(draws.dataset.subset),
-        "subset_text": draws.dataset.subset_text,
-        "inputs": len(statistics),
-        "inputs_of": run.wanted,
-        "sigma": statistics.sigma,
-        "num_selection": draws.num_selection,
-        "num_estimation": draws.num_estimation,
+        "run": [str(folder) for folder in run.folders],
+        "inputs": len(run.statistics),
+        "inputs_wanted": run.wanted,
         "estimation_draws_used": used,
-        "estimation_draws_saved": full - used,
-        "schedule": None if draws.schedule is None else draws.schedule.describe(),
-        "votes": draws.votes,
-        "noise": draws.noise.kind,
-        "failure_probability": certificates.failure_probability,
-        "real_valued": certificates.real_valued,
+        "estimation_draws_saved": len(run.statistics) * draws.num_estimation - used,
+        "draws": draws.to_json(),
+        "promise": promise.to_json(),
+        "files": list(files),
     }
 
 
-def caption(run: dict[str, Any]) -> str:
+def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
     """The subset, the draws and the promise behind a table, in words."""
-    scope = {
-        (False, False): "; perturbed inputs on the data's own grid",
-        (False, True): "; any perturbed input, for a predictor that rounds it to the data's grid first",
-    }.get((run["noise"] == "float", run["real_valued"]), "; up to float rounding of the noisy input")
-    draws = f"{run['num_selection']} + {run['num_estimation']} draws each"
-    if run["schedule"] is not None:
-        used, saved = run["estimation_draws_used"], run["estimation_draws_saved"]
-        draws = (
-            f"{run['num_selection']} + up to {run['num_estimation']} draws each, stopped early: {used} estimation draws "
-            f"used, {saved} ({100 * saved / (used + saved):.1f} %) saved; radii that it did not stop for are valid but "
-            "smaller than a full run's"
+    draws, missing = run.statistics.draws, run.wanted - len(run.statistics)
+    made = f"{draws.num_selection} + {draws.num_estimation} draws each"
+    if draws.schedule is not None:
+        used, full = int(run.statistics.estimation_draws.sum()), len(run.statistics) * draws.num_estimation
+        made = (
+            f"{draws.num_selection} + up to {draws.num_estimation} draws each, stopped early: {used} estimation draws used, "
+            f"{full - used} ({100 * (full - used) / full:.1f} %) saved; radii that it did not stop for are valid but smaller "
+            "than a full run's"
         )
-    if run["votes"] != "hard":
-        draws += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
-    missing = run["inputs_of"] - run["inputs"]
+    if draws.votes != "hard":
+        made += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
+    gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""
     return (
-        f"{' '.join(run['run'])}: {run['inputs']} of {run['inputs_of']} inputs of {run['dataset']} ({run['subset_text']})"
-        + (f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else "")
-        + f", sigma {run['sigma']:g}, {draws}. Accuracies in % with 95 % intervals of the test set; "
-        f"each certificate is wrong with probability at most {run['failure_probability']:g}, whatever the accurate model "
-        f"does{scope}. Written: {', '.join(run['files'])}."
+        f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, sigma {draws.sigma:g}, "
+        f"{made}. Accuracies in % with 95 % intervals of the test set. {promise.text} {_scope(run, promise)} "
+        f"Written: {', '.join(files)}."
     )
+
+
+def _scope(run: Run, promise: Promise) -> str:
+    """Which perturbed inputs the certificates are about."""
+    if run.statistics.draws.grid_levels is None:
+        return "Perturbed inputs: any, up to float rounding of the noisy input."
+    if promise.real_valued:
+        return "Perturbed inputs: any, for a predictor that rounds them to the data's grid first."
+    return "Perturbed inputs: those on the data's own grid."

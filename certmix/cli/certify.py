@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,17 @@ from certmix.cli.options import (
     ForceOption,
     PromiseOptions,
     RadiiOption,
+    RuleOptions,
     RunOption,
     RunsArgument,
     Sources,
 )
 from certmix.cli.output import Output
 from certmix.cli.values import Numbers
+
+if TYPE_CHECKING:
+    from certmix.rules import Rule
+    from certmix.runs.grouping import Run
 
 MixtureOption = Annotated[
     str | None,
@@ -72,13 +77,13 @@ def certify_command(
     if counts is not None:
         from certmix.cli.counts import certify_counts
 
-        own = option_names(Output) | {"mixing_weight", "certifier", "failure_probability", "interval"}
+        own = option_names(Output, RuleOptions) | {"certifier", "failure_probability", "interval"}
         refuse_others(context, "certify --counts", own | {"counts", "sigma", "out", "force", "radii"})
         need("certify --counts", sigma=draws.sigma)
         certify_counts(counts, draws.sigma or 0.0, promise, radii, output, out=out, force=force)
     elif runs:
-        refuse_others(context, "certify RUN", _ANSWER | {"runs"})
-        certify_runs(runs, promise, radii, output, out=out)
+        refuse_others(context, "certify RUN", _ANSWER | {"runs", "force"})
+        certify_runs(runs, promise, radii, output, out=out, force=force)
     else:
         sampling = _ANSWER | option_names(Sources, DrawOptions, ExecutionOptions) | {"mixture"}
         refuse_others(context, "certify --robust", sampling)
@@ -98,12 +103,13 @@ def draw_to_certify(
     output: Output,
 ) -> bool:
     """Draw what a run lacks, after everything that would refuse its certificates. Returns whether this process reports."""
-    from certmix.certification.certify import DEFAULT_FAILURE_PROBABILITY
+    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.cli.adaptive_report import check_mixture, record_mixture
     from certmix.cli.sample import Plan, draw
 
-    err = DEFAULT_FAILURE_PROBABILITY if promise.failure_probability is None else promise.failure_probability
-    plan = Plan(sources, draws, execution, out, tuple(promise.weights), err, promise.interval)
+    err = promise.failure_probability or DEFAULT_FAILURE_PROBABILITY
+    planned = Promise(err, promise.interval)  # type: ignore[arg-type]  # checked while parsing
+    plan = Plan(sources, draws, execution, out, promise.rules(), planned)
     check_promise(promise, draws)
     if mixture is not None:
         check_mixture(mixture, robust=str(sources.robust), accurate=sources.accurate)
@@ -131,42 +137,57 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
 
 
 def certify_runs(
-    folders: Sequence[Path], promise: PromiseOptions, radii: Numbers | None, output: Output, *, out: Path | None = None
+    folders: Sequence[Path],
+    promise: PromiseOptions,
+    radii: Numbers | None,
+    output: Output,
+    *,
+    out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
     from certmix.cli.accuracy import accuracy_rows, accuracy_table, caption, describe
     from certmix.cli.adaptive_report import summarise_adaptive
-    from certmix.cli.derived import derived_folder, write_certificates
+    from certmix.formats.certificates import write_certificates
+    from certmix.rules import LinearRule
     from certmix.runs.grouping import read_runs
 
     found = read_runs(folders)
     targets = [derived_folder(run, out, len(found)) for run in found]
     adaptive = summarise_adaptive(folders)
-    floors = {entry["floor"] for entry in adaptive}
-    weights = sorted({*(promise.mixing_weight or []), *floors}) if adaptive else promise.weights
-    rows, runs = [], []
+    floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
+    asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
+    rows, runs, captions = [], [], []
     for run, target in zip(found, targets, strict=True):
-        made = [_certify(run.statistics, weights, name, promise) for name in promise.certifiers]
+        made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
         rows += accuracy_rows(made, radii)
-        files = write_certificates(target, run.statistics, made, rule=promise.interval, bound=promise.mean_bound)
-        named = {"run": [str(folder) for folder in run.folders], "files": files}
-        runs.append({**named, **describe(run, made[0])})
-    values = {"interval": promise.interval, "runs": runs, "certified_accuracy": rows}
-    notes = [*(entry["text"] for entry in adaptive), *map(caption, runs)]
-    table = accuracy_table(rows, output.table_format)
-    output.show({**values, **({"adaptive": adaptive} if adaptive else {})}, table, notes)
+        files = write_certificates(target, made, seconds=run.statistics.seconds, force=force)
+        assert made[0].promise is not None
+        runs.append(describe(run, made[0].promise, files))
+        captions.append(caption(run, made[0].promise, files))
+    values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
+    output.show(values, accuracy_table(rows, output.table_format), [*(entry["text"] for entry in adaptive), *captions])
 
 
-def _certify(statistics: Any, weights: Sequence[float], certifier: str, promise: PromiseOptions) -> Any:
-    import certmix
+def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
+    """Where certificates of a run go: beside its draws, or into `out`, which is in no other run's folder.
 
-    return certmix.certify(
-        statistics,
-        mixing_weight=weights,
-        certifier=certifier,
-        failure_probability=promise.failure_probability,
-        rule=promise.interval,
-        votes=promise.certify_votes,
-        bound=promise.mean_bound,
-        real_valued=promise.real_valued,
-    )
+    Args:
+        run: of which they are.
+        out: of the command line.
+        runs: how many runs there are.
+    Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
+    """
+    from certmix.errors import InvalidArgument
+    from certmix.runs.manifest import MANIFEST
+
+    if out is None:
+        if len(run.folders) > 1:
+            raise InvalidArgument(f"{run.name} are parts of one run: give --out FOLDER for what is derived of them.")
+        return run.folders[0]
+    if runs > 1:
+        raise InvalidArgument(f"--out takes what is derived of one run, got {runs} runs of other draws; certify each.")
+    for folder in (out, *out.absolute().parents):
+        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in run.folders]:
+            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")
+    return out

@@ -97,14 +97,14 @@ def _flattened(function: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _options(group: type) -> list[inspect.Parameter]:
+def _options(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=_in_panel(hints[field.name], vars(group)["panel"]),
+            annotation=_in_panel(hints[field.name], group.panel),
         )
         for field in fields(group)
     ]

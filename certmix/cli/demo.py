@@ -115,16 +115,16 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
     import certmix
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
-    from certmix.cli.derived import write_certificates
-    from certmix.cli.frontier import remarks, sweep_table, sweep_values, write_sweep
+    from certmix.cli.frontier import remarks, sweep_table, write_sweep
+    from certmix.formats.certificates import write_certificates
     from certmix.plots.certified import certified_lines, plot_certified_accuracy
 
     rows, panels, files = [], [], []
     for run in runs:
         statistics = certmix.read_statistics(run)
         made = [certmix.certify(statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
-        rows += sorted(accuracy_rows(made, Numbers((0.0, 0.25, 0.5, 0.75))), key=lambda row: row["mixing_weight"])
-        write_certificates(run, statistics, made, rule="pair")
+        rows += sorted(accuracy_rows(made, Numbers((0.0, 0.25, 0.5, 0.75))), key=lambda row: row["weight"])
+        write_certificates(run, made, seconds=statistics.seconds)
         panels.append((f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} digits", certified_lines(made)))
     files += plot_certified_accuracy(panels, out / "figures" / "certified-accuracy")
     text = (
@@ -138,4 +138,4 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
         f"\n\nThe frontier at the clean accuracy of sigma {SIGMAS[0]:g} alone, by the exact certificate:\n\n"
         f"{sweep_table(sweeps[1], 'markdown')}\n\n{' '.join(remarks(sweeps[1], False))}"
     )
-    return {"certified_accuracy": rows, "frontier": sweep_values(sweeps[1]), "files": files, "text": text}
+    return {"certified_accuracy": rows, "frontier": sweeps[1].to_json(), "files": files, "text": text}

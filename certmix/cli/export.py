@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app
-from certmix.cli.command import command
+from certmix.cli.command import command, refuse_existing
 from certmix.cli.options import ForceOption, JsonOption
 from certmix.cli.output import Output
 from certmix.cli.values import output_path
@@ -35,19 +35,12 @@ def export_command(
     Cohen-format logs need no export: certify writes them into the run folder as certificates*.tsv.
     """
     import certmix
-    from certmix.errors import InvalidArgument
-    from certmix.formats.count_table import write_count_table
+    from certmix.formats.count_table import export_counts
 
+    refuse_existing(counts, selection, force=force)
     statistics = certmix.read_statistics(run)
-    if statistics.estimation_invalid.any() or statistics.selection_invalid.any():
-        raise InvalidArgument(
-            f"{run} holds invalid votes, which the text format cannot: leaving them out would overstate; use the run itself."
-        )
-    written = {"counts": str(counts)}
-    write_count_table(counts, statistics.estimation_counts, statistics.labels, force=force)
-    if selection is not None:
-        written["selection"] = str(selection)
-        write_count_table(selection, statistics.selection_counts, statistics.labels, force=force)
+    export_counts(statistics, counts, selection, force=force)
+    written = {"counts": str(counts), **({"selection": str(selection)} if selection else {})}
     values = {**written, "inputs": len(statistics), "classes": statistics.num_classes, "sigma": statistics.sigma}
     text = f"{', '.join(written.values())}: {len(statistics)} inputs, sigma {statistics.sigma:g}"
     Output(as_json=as_json).show(values, text)

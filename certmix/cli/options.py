@@ -3,6 +3,7 @@
 A name means one thing in all commands. What a value may be is said in `certmix.cli.values`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -18,6 +19,7 @@ from certmix.cli.values import (
     SEED,
     SHARE,
     SIGMA,
+    THRESHOLD,
     WEIGHT,
     Numbers,
     ascending,
@@ -28,7 +30,10 @@ from certmix.cli.values import (
 if TYPE_CHECKING:
     import torch
 
+    from certmix.certification.certify import Certificates
     from certmix.datasets import Dataset
+    from certmix.rules import Rule
+    from certmix.runs.store import Statistics
 
 CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "cdf")
 SOURCES, DRAWS, EXECUTION, CERTIFICATES, OUTPUT = "Models and data", "Draws", "Execution", "Certificates", "Output"
@@ -79,6 +84,12 @@ DeviceOption = Annotated[str, option("--device", "NAME", "auto, cpu, cuda or cud
 MixingWeightOption = Annotated[
     list[float] | None,
     option("--mixing-weight", "A", "0 = accurate model, 1 = robust model; repeatable.", WEIGHT, CERTIFICATES),
+]
+ThresholdOption = Annotated[
+    list[float] | None,
+    option(
+        "--threshold", "C", "h's class where its probability is above C, else g's; repeatable.", THRESHOLD, CERTIFICATES
+    ),
 ]
 CertifierOption = Annotated[
     list[str] | None,
@@ -225,11 +236,26 @@ class ExecutionOptions:
 
 
 @dataclass(frozen=True)
-class PromiseOptions:
-    """What is certified, and what a certificate promises."""
+class RuleOptions:
+    """How g and h become one classifier."""
 
     panel: ClassVar[str] = CERTIFICATES
     mixing_weight: MixingWeightOption = None
+    threshold: ThresholdOption = None
+
+    def rules(self, accurate_vote: str = "class") -> "list[Rule]":
+        """The rules asked for, weights first; h alone where none was."""
+        from certmix.rules import LinearRule, ThresholdRule
+
+        weights = self.mixing_weight or ([] if self.threshold else [1.0])
+        mixed: list[Rule] = [LinearRule(weight, accurate_vote) for weight in weights]  # type: ignore[arg-type]
+        return [*mixed, *(ThresholdRule(c, accurate_vote) for c in self.threshold or [])]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PromiseOptions(RuleOptions):
+    """What is certified, and what a certificate promises."""
+
     certifier: CertifierOption = None
     failure_probability: FailureProbabilityOption = None
     interval: IntervalOption = "pair"
@@ -240,14 +266,27 @@ class PromiseOptions:
     ] = False
 
     @property
-    def weights(self) -> list[float]:
-        """Mixing weights; 1 where none was given."""
-        return self.mixing_weight or [1.0]
-
-    @property
     def certifiers(self) -> list[str]:
         """Certifiers; the exact one where none was given."""
         return self.certifier or ["exact"]
+
+    def certify(self, statistics: "Statistics", rules: "Sequence[Rule]") -> "list[Certificates]":
+        """Certificates of stored votes, one for each certifier."""
+        from certmix.certification.certify import certify
+
+        return [
+            certify(
+                statistics,
+                rules=rules,
+                certifier=name,
+                failure_probability=self.failure_probability,
+                interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
+                votes=self.certify_votes,  # type: ignore[arg-type]
+                mean_bound=self.mean_bound,  # type: ignore[arg-type]
+                real_valued=self.real_valued,
+            )
+            for name in self.certifiers
+        ]
 
 
 def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:

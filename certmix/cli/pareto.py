@@ -1,29 +1,35 @@
 """`certmix pareto`: the alpha-sigma frontier at fixed clean accuracy, from stored draws or published logs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from certmix.cli import app, values
-from certmix.cli.command import command, option_names, refuse_others
+from certmix.cli.command import command, option, option_names, refuse_others
 from certmix.cli.options import (
+    CERTIFICATES,
     AccurateVoteOption,
     CertifiedVotesOption,
     CertifierOption,
     FailureProbabilityOption,
     IntervalOption,
+    MeanBoundOption,
+    PromiseOptions,
     RadiiOption,
     RunsArgument,
     SeedOption,
     StemOption,
 )
 from certmix.cli.output import Output
+from certmix.cli.values import choice
 
 if TYPE_CHECKING:
     from certmix.pareto import Candidate
 
-_SWEEP = option_names(Output) | {"baseline", "target", "certifier", "mode", "choose_on", "seed", "radii", "out"}
+RULES = ("linear", "threshold")
+_SWEEP = option_names(Output) | {"baseline", "target", "mode", "choose_on", "seed", "rule", "accurate_vote"}
+_SWEEP |= {"certifier", "radii", "out"}
 
 
 @command(app, "pareto")
@@ -37,6 +43,15 @@ def pareto_command(
     accurate_log: Annotated[
         Path | None, typer.Option("--accurate-log", metavar="FILE", help="Log of the accurate model's predictions.")
     ] = None,
+    printed_rounding: Annotated[
+        str,
+        option(
+            "--printed-rounding",
+            "HOW",
+            "A log's radii: down (half a printed digit off) or trust.",
+            choice("down", "trust"),
+        ),
+    ] = "down",
     baseline: Annotated[
         float | None,
         typer.Option(
@@ -66,10 +81,15 @@ def pareto_command(
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Add the adaptive mixtures stored in the runs, floor as the weight.")
     ] = False,
+    rule: Annotated[
+        list[str] | None,
+        option("--rule", "NAME", f"{', '.join(RULES)}; repeatable, linear by default.", choice(*RULES), CERTIFICATES),
+    ] = None,
     accurate_vote: AccurateVoteOption = "class",
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
     certify_votes: CertifiedVotesOption = None,
+    mean_bound: MeanBoundOption = "betting",
     interval: IntervalOption = "pair",
     radii: RadiiOption = None,
     out: StemOption = None,
@@ -82,45 +102,44 @@ def pareto_command(
       certmix pareto runs/quarter runs/half runs/one --baseline 0.25 --out figures/frontier
       certmix pareto --log s25.tsv:0.25 --log s50.tsv:0.5 --accurate-log g.tsv --baseline 0.25
     """
-    from certmix.cli.frontier import remarks, sweep_table, sweep_values, write_sweep
+    from certmix.cli.frontier import remarks, sweep_table, write_sweep
     from certmix.pareto import pareto_frontier
 
+    certifiers, votes_of_g = certifier or ["exact"], cast(Any, accurate_vote)
     if log:
-        refuse_others(context, "pareto --log", _SWEEP | {"log", "accurate_log"})
-        candidates = _from_logs(log, accurate_log)
+        refuse_others(context, "pareto --log", _SWEEP | {"log", "accurate_log", "printed_rounding"})
+        candidates = _from_logs(log, accurate_log, printed_rounding)
     else:
-        own = {"runs", "accurate_vote", "adaptive", "failure_probability", "interval", "certify_votes"}
+        own = {"runs", "adaptive", "failure_probability", "interval", "certify_votes", "mean_bound"}
         refuse_others(context, "pareto RUN", _SWEEP | own)
-        soft = accurate_vote == "softmax"
-        candidates = _from_runs(runs, soft, failure_probability, interval, certify_votes, adaptive)
+        spent = PromiseOptions(
+            certifier=certifiers, failure_probability=failure_probability, interval=interval,
+            certify_votes=certify_votes, mean_bound=mean_bound,
+        )  # fmt: skip
+        candidates = _from_runs(runs, spent, adaptive)
     results = [
         pareto_frontier(
             candidates,
+            rules=rule or ["linear"],
+            accurate_vote=votes_of_g,
             baseline=baseline,
             target=target,
             certifier=name,
             radii=radii.values if radii else None,
-            mode=mode,
+            mode=cast(Any, mode),
             split=choose_on,
             seed=seed,
         )
-        for name in certifier or ["exact"]
+        for name in certifiers
     ]
     files = write_sweep(results, out) if out is not None else []
-    sweeps = [sweep_values(result) for result in results]
+    sweeps = [result.to_json() for result in results]
     tables = "\n\n".join(sweep_table(result, output.table_format) for result in results)
     notes = [*remarks(results[0], bool(log)), *([f"Written: {', '.join(files)}"] if files else [])]
     output.show({**sweeps[0], "sweeps": sweeps, "files": files}, tables, notes)
 
 
-def _from_runs(
-    runs: list[Path] | None,
-    soft: bool,
-    failure_probability: float | None,
-    rule: str,
-    votes: str | None,
-    adaptive: bool,
-) -> "list[Candidate]":
+def _from_runs(runs: list[Path] | None, promise: PromiseOptions, adaptive: bool) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_adaptive_weights
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
@@ -128,20 +147,24 @@ def _from_runs(
 
     if not runs:
         raise InvalidArgument("pareto needs run folders, or --log FILE:SIGMA with --accurate-log FILE; see --help.")
-    found = []
+    found: list[Candidate] = []
     for run in read_runs(runs):
-        drawn = run.statistics
-        how = {"failure_probability": failure_probability, "rule": rule, "votes": votes}
-        found.append(candidate_from_statistics(drawn, hard_accurate=not soft, **how))  # type: ignore[arg-type]
+        how = {
+            "failure_probability": promise.failure_probability,
+            "interval": promise.interval,
+            "votes": promise.certify_votes,
+            "distributions": "cdf" in promise.certifiers,
+        }
+        found.append(candidate_from_statistics(run.statistics, mean_bound=cast(Any, promise.mean_bound), **how))  # type: ignore[arg-type]
         weights = read_adaptive_weights(*run.folders) if adaptive else None
         if weights is not None:
-            found.append(adaptive_candidate(drawn, weights, **how))  # type: ignore[arg-type]
+            found.append(adaptive_candidate(run.statistics, weights, **how))  # type: ignore[arg-type]
     if adaptive and all(candidate.kind == "fixed" for candidate in found):
         raise InvalidArgument("--adaptive needs a run with an adaptive mixture; certify one with --mixture.")
     return found
 
 
-def _from_logs(logs: list[str], accurate_log: Path | None) -> "list[Candidate]":
+def _from_logs(logs: list[str], accurate_log: Path | None, rounding: str) -> "list[Candidate]":
     import numpy as np
 
     from certmix.errors import InvalidArgument
@@ -155,7 +178,7 @@ def _from_logs(logs: list[str], accurate_log: Path | None) -> "list[Candidate]":
     for text in logs:
         path, _, sigma = text.rpartition(":")
         try:
-            bounds = read_certification_log(path, sigma=float(sigma))
+            bounds = read_certification_log(path, sigma=float(sigma), printed_rounding=cast(Any, rounding))
         except ValueError as error:
             if isinstance(error, InvalidArgument):
                 raise

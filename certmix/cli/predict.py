@@ -1,10 +1,8 @@
 """`certmix predict`: the deployable mixture on a data set: its class or an abstention, with a stated error probability."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from certmix.cli import app, values
+from certmix.cli import app
 from certmix.cli.command import command, need, refuse_existing
 from certmix.cli.options import (
     AccurateVoteOption,
@@ -18,6 +16,7 @@ from certmix.cli.options import (
     NumEstimationOption,
     NumSelectionOption,
     QuietOption,
+    RuleOptions,
     SigmaOption,
     Sources,
 )
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
 def predict_command(
     *,
     sources: Sources,
-    mixing_weight: Annotated[
-        float, typer.Option("--mixing-weight", metavar="A", help="Of the robust model.", parser=values.WEIGHT)
-    ] = 1.0,
+    wanted: RuleOptions,
     accurate_vote: AccurateVoteOption = "class",
     sigma: SigmaOption = None,
     failure_probability: FailureProbabilityOption = None,
@@ -56,29 +53,32 @@ def predict_command(
         --dataset digits --sigma 0.5 --max 100 --out predictions.tsv
     """
     import certmix
-    from certmix.certification.certify import DEFAULT_FAILURE_PROBABILITY
+    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.datasets.batches import stack
+    from certmix.errors import InvalidArgument
+    from certmix.files import write_whole
     from certmix.models.denoised import check_denoiser_sigma
-    from certmix.prediction import SmoothedMixture
+    from certmix.prediction import MixturePredictor
     from certmix.sampling.devices import choose_device
     from certmix.tables import percent_text
 
     need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)
     refuse_existing(out, force=force)
-    err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
+    err, rules = failure_probability or DEFAULT_FAILURE_PROBABILITY, wanted.rules(accurate_vote)
+    if len(rules) != 1:
+        raise InvalidArgument(f"predict follows one --mixing-weight or --threshold, got {len(rules)}.")
     data, h = sources.load_dataset(), sources.load_model(str(sources.robust))
     assert sigma is not None
     check_denoiser_sigma(h, sigma)
-    mixture = SmoothedMixture(
-        h,
-        sources.load_model(sources.accurate) if sources.accurate else None,
-        mixing_weight=mixing_weight,
+    mixture = MixturePredictor(
+        robust=h,
+        accurate=sources.load_model(sources.accurate) if sources.accurate else None,
+        rule=rules[0],
         sigma=sigma,
         num_classes=data.num_classes,
         failure_probability=err,
         num_selection=num_selection,
         num_estimation=num_estimation,
-        hard_accurate=accurate_vote == "class",
         grid_levels=data.grid_levels,
         batch_size=batch_size or 200,
         device=str(choose_device(device)),
@@ -86,7 +86,7 @@ def predict_command(
     )
     made = mixture.predict(stack(data)[0])
     if out is not None:
-        out.write_text(_table(data, made))
+        write_whole(out, _table(data, made), force=force)
     summary = {
         "inputs": len(data),
         "accuracy": float((made.classes == data.labels).mean()),

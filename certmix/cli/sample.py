@@ -1,5 +1,6 @@
 """`certmix sample`: draw what a run lacks, and store it; every certificate is derived from it afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,16 @@ from certmix.cli.options import (
     DrawOptions,
     ExecutionOptions,
     FailureProbabilityOption,
-    MixingWeightOption,
+    RuleOptions,
     RunOption,
     Sources,
 )
 from certmix.cli.output import Output
 
 if TYPE_CHECKING:
+    from certmix.certification.promise import Promise
     from certmix.certification.schedule import Schedule
+    from certmix.rules import Rule
 
 
 @command(app, "sample")
@@ -26,7 +29,7 @@ def sample_command(
     sources: Sources,
     draws: DrawOptions,
     execution: ExecutionOptions,
-    mixing_weight: MixingWeightOption = None,
+    wanted: RuleOptions,
     failure_probability: FailureProbabilityOption = None,
     out: RunOption = None,
     output: Output,
@@ -40,15 +43,15 @@ def sample_command(
     One run from many processes, or in parts:
       torchrun --nproc-per-node 8 -m certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --out runs/half
       certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --seed 1 --shard 0/4 --out runs/part-0
-    Early stopping (--stop-at-radius, --radius-tolerance) decides at --mixing-weight and --failure-probability.
+    Early stopping (--stop-at-radius, --radius-tolerance) decides by one rule, at --failure-probability.
     """
-    from certmix.certification.certify import DEFAULT_FAILURE_PROBABILITY
+    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.runs.store import read_statistics
 
     need("sample", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
     assert out is not None
-    err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
-    plan = Plan(sources, draws, execution, out, tuple(mixing_weight or [1.0]), err, "pair")
+    promise = Promise(failure_probability or DEFAULT_FAILURE_PROBABILITY)
+    plan = Plan(sources, draws, execution, out, wanted.rules(), promise)
     if not draw(plan, output):
         return
     statistics = read_statistics(out)
@@ -58,20 +61,20 @@ def sample_command(
 
 @dataclass(frozen=True)
 class Plan:
-    """Draws that are asked for, and at which weights and failure probability they will be certified."""
+    """Draws that are asked for, and by which rules and under which promise they will be certified."""
 
     sources: Sources
     draws: DrawOptions
     execution: ExecutionOptions
     out: Path
-    weights: tuple[float, ...]
-    failure_probability: float
-    interval: str
+    rules: "Sequence[Rule]"
+    promise: "Promise"
 
 
 def draw(plan: Plan, output: Output) -> bool:
     """Draw what the run folder lacks; whatever can be refused is refused before. Returns whether this process reports."""
     import certmix
+    from certmix.certification.bounds import check_certifiable
     from certmix.cli.progress import progress_bar
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.sampling.execution import Execution
@@ -81,7 +84,8 @@ def draw(plan: Plan, output: Output) -> bool:
     assert sources.robust is not None
     assert draws.sigma is not None
     shard = (0, 1) if execution.shard is None else parse_shard(execution.shard)
-    reach, schedule = reach_text(plan), _schedule(plan)
+    reach = check_certifiable(plan.rules, draws.num_estimation, plan.promise, draws.sigma)
+    schedule = _schedule(plan)
     group = join_group()
     how = Execution(
         device=local_device(execution.device),
@@ -117,24 +121,6 @@ def draw(plan: Plan, output: Output) -> bool:
     return group.leads
 
 
-def reach_text(plan: Plan) -> str:
-    """The largest radius that so many draws can certify at each weight. Raises InvalidArgument: none at any weight."""
-    from certmix.certification.certify import maximum_radius
-    from certmix.certifiers import exact_radius
-    from certmix.intervals import clopper_pearson_lower
-
-    draws, share = plan.draws, {"pair": 0.5, "cohen": 1.0}[plan.interval]
-    assert draws.sigma is not None
-    maximum_radius(draws.num_estimation, plan.failure_probability, draws.sigma, plan.interval)
-    top = float(clopper_pearson_lower(draws.num_estimation, draws.num_estimation, plan.failure_probability * share))
-    parts = []
-    for weight in plan.weights:
-        reach = float(exact_radius(top, 1.0 - top, weight, draws.sigma))
-        why = " (certificates need a weight above 0.5)" if weight <= 0.5 else ""
-        parts.append(f"{reach:.3f} at weight {weight:g}{why}")
-    return f"{draws.num_estimation} draws can certify radii up to {', '.join(parts)}."
-
-
 def _schedule(plan: Plan) -> "Schedule | None":
     from certmix.certification.schedule import make_schedule
     from certmix.errors import InvalidArgument
@@ -142,19 +128,19 @@ def _schedule(plan: Plan) -> "Schedule | None":
     draws = plan.draws
     if draws.stop_at_radius is None and draws.radius_tolerance is None:
         return None
-    if len(plan.weights) != 1:
+    if len(plan.rules) != 1:
         raise InvalidArgument(
-            f"--stop-at-radius and --radius-tolerance decide at one --mixing-weight, got {len(plan.weights)}; give one, "
-            "and certify the run again for the others."
+            "--stop-at-radius and --radius-tolerance decide at one --mixing-weight or --threshold, got "
+            f"{len(plan.rules)}; give one, and certify the run again for the others."
         )
-    if plan.interval != "pair":
-        raise InvalidArgument(f"--interval must be pair where sampling may stop early, got {plan.interval}.")
+    if plan.promise.interval != "pair":
+        raise InvalidArgument(f"--interval must be pair where sampling may stop early, got {plan.promise.interval}.")
     assert draws.sigma is not None
     return make_schedule(
         draws.num_estimation,
         sigma=draws.sigma,
-        failure_probability=plan.failure_probability,
-        mixing_weight=plan.weights[0],
+        failure_probability=plan.promise.failure_probability,
+        rule=plan.rules[0],
         target_radius=draws.stop_at_radius,
         radius_tolerance=draws.radius_tolerance,
     )

@@ -1,28 +1,21 @@
 """`certmix verify`: trust a published run by drawing some of it again and recomputing its certificates."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from certmix.cli import app, values
 from certmix.cli.command import command
-from certmix.cli.options import (
-    CertifierOption,
-    DeviceOption,
-    FailureProbabilityOption,
-    IntervalOption,
-    JsonOption,
-    MixingWeightOption,
-    QuietOption,
-)
+from certmix.cli.options import DeviceOption, JsonOption, PromiseOptions, QuietOption
 from certmix.cli.output import Output
 from certmix.cli.run_models import Places
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
     from certmix.runs.store import Statistics
+    from certmix.verification.redraw import Verification
 
 
 @command(app, "verify")
@@ -37,10 +30,7 @@ def verify_command(
         typer.Option("--certificates", metavar="FOLDER", help="Where certify --out put them; beside the draws if not."),
     ] = None,
     places: Places,
-    mixing_weight: MixingWeightOption = None,
-    certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = None,
-    interval: IntervalOption = "pair",
+    promise: PromiseOptions,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", help="Of the choice; unforeseeable by default.", parser=values.SEED),
@@ -61,6 +51,7 @@ def verify_command(
     import certmix
     from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
+    from certmix.formats.certificates import FILE, read_certificates
     from certmix.sampling.execution import Execution
     from certmix.verification.recompute import check_certificates
     from certmix.verification.redraw import Verification, redraw
@@ -80,44 +71,30 @@ def verify_command(
             execution=Execution(device=device),
             progress=progress,
         )
-    published, promise = _published(certificates or runs[0], statistics)
-    for made in published or [
-        certmix.certify(
-            statistics,
-            mixing_weight=mixing_weight or [1.0],
-            certifier=name,
-            failure_probability=failure_probability,
-            rule=interval,
-        )
-        for name in certifier or ["exact"]
-    ]:
-        check_certificates(statistics, made, result, **(promise or {"rule": interval}))
-    verdict = (
-        f"{'The run holds' if result.holds else 'The run does NOT hold'}: {len(result.redrawn)} of "
-        f"{len(statistics)} inputs drawn again ({result.draws_repeated} draws), {result.certificates_checked} radii "
-        f"{'of certificates.parquet ' if published else ''}recomputed at 50 digits, {len(result.differences)} differences."
-    )
-    text = "\n".join([verdict, *(f"- {line}" for line in result.differences)])
-    output.show({"holds": result.holds, **vars(result)}, text, [f"Note: {line}." for line in result.remarks])
+    folder = certificates or runs[0]
+    published = read_certificates(folder) if certificates or (folder / FILE).exists() else []
+    for made in published or promise.certify(statistics, promise.rules()):
+        check_certificates(statistics, made, result)
+    values = {"holds": result.holds, **vars(result), "draws": statistics.draws.to_json()}
+    output.show(values, verdict(statistics, result, published), [f"Note: {line}." for line in result.remarks])
     if not result.holds:
         raise typer.Exit(1)
 
 
-def _published(folder: Path, statistics: "Statistics") -> "tuple[list[Certificates], dict[str, Any] | None]":
-    """Certificates of certificates.parquet and the bounds behind them; ([], None) where there is no such file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from certmix.errors import RunError
-    from certmix.verification.recompute import certificates_of
-
-    path = folder / "certificates.parquet"
-    if not path.exists():
-        return [], None
-    try:
-        table = pq.read_table(path)
-        promise = json.loads((table.schema.metadata or {})[b"certmix"])
-        made = certificates_of(table.to_pydict(), promise, statistics)
-        return made, {name: promise[name] for name in ("rule", "bound")}
-    except (pa.ArrowException, KeyError, ValueError, OSError):
-        raise RunError(f"{path} must be one that certmix wrote, got something else; certify the run again.") from None
+def verdict(statistics: "Statistics", result: "Verification", published: "Sequence[Certificates]") -> str:
+    """What was checked and found, what the certificates promise, and what forgers would have had to hope for."""
+    draws, inputs = statistics.draws, len(statistics)
+    checked = (
+        f"{result.certificates_checked} radii {'of certificates.parquet ' if published else ''}recomputed at 50 digits"
+    )
+    lines = [
+        f"{'The run holds' if result.holds else 'The run does NOT hold'}: {len(result.redrawn)} of {inputs} inputs drawn "
+        f"again ({result.draws_repeated} draws), {checked}, {len(result.differences)} differences.",
+        *(f"- {line}" for line in result.differences),
+        f"{inputs} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), sigma "
+        f"{draws.sigma:g}, seed {draws.seed_source}.",
+        *sorted({made.promise.text for made in published if made.promise}),
+    ]
+    forged = max(1, round(inputs / 20))
+    escape = result.escape_probability(forged)
+    return "\n".join([*lines, f"{forged} forged inputs would escape this redraw with probability {escape:.3g}."])
