@@ -1,15 +1,21 @@
 """The sweep against brute force, on random data and on published logs."""
 
+import json
+
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 import certmix
-from certmix.certification.certify import bound_probabilities
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.promise import Promise
 from certmix.clean_accuracy import clean_accuracy
 from certmix.errors import InvalidArgument
 from certmix.formats.certification_log import read_predictions
-from certmix.pareto import Candidate, candidate_from_log, paired_p_values, pareto_frontier
+from certmix.intervals import ProbabilityBounds
+from certmix.pareto import Candidate, candidate_from_log, holm, paired_p_values, pareto_frontier
+from certmix.rules import LinearRule, ThresholdRule
 
 
 def _candidates(inputs=60, classes=4, sigmas=(0.25, 0.5, 1.0), seed=0, draws=400):
@@ -53,7 +59,9 @@ def test_the_frontier_is_the_brute_force_maximum_over_all_admissible_pairs(certi
         assert pair.clean_accuracy >= result.target - 1e-12
     assert result.baseline is not None
     assert (result.frontier >= result.baseline.curve.accuracy[0]).all()
-    assert [(pair.sigma, pair.mixing_weight) for pair in result.standalone] == [(c.bounds.sigma, 1.0) for c in family]
+    assert [(pair.sigma, pair.rule) for pair in result.standalone] == [
+        (c.bounds.sigma, LinearRule(1.0)) for c in family
+    ]
     for pair, candidate in zip(result.standalone, family, strict=True):
         alone = certmix.certify(candidate.bounds, mixing_weight=1.0, certifier=certifier)
         assert np.array_equal(pair.certificates.radius, alone.radius)
@@ -64,11 +72,100 @@ def test_a_split_chooses_on_other_inputs_and_says_so():
     one, two = (pareto_frontier(family, baseline=0.25, split=0.4, seed=seed) for seed in (3, 3))
     other = pareto_frontier(family, baseline=0.25, split=0.4, seed=4)
     assert (one.num_chosen, one.num_reported) == (40, 61)
-    assert [m.mixing_weight for m in one.matched] == [m.mixing_weight for m in two.matched]
-    assert [m.mixing_weight for m in one.matched] != [m.mixing_weight for m in other.matched]
+    assert [m.rule for m in one.matched] == [m.rule for m in two.matched]
+    assert [m.rule for m in one.matched] != [m.rule for m in other.matched]
     assert "chosen on 40 inputs and reported on the other 61" in one.selection()
     assert "same 101 inputs" in pareto_frontier(family, baseline=0.25).selection()
     assert one.matched[0].curve.num_inputs == 61
+
+
+def test_rules_and_sigmas_are_swept_together():
+    family, radii = _candidates(inputs=120), np.linspace(0, 1.5, 31)
+    both = pareto_frontier(family, baseline=0.25, rules=("linear", "threshold"), radii=radii)
+    alone = [pareto_frontier(family, baseline=0.25, rules=[kind], radii=radii) for kind in ("linear", "threshold")]
+    assert np.array_equal(both.frontier, np.maximum(alone[0].frontier, alone[1].frontier))
+    assert {pair.rule.kind for pair in both.matched} == {"linear", "threshold"}
+    assert len(both.matched) == 6
+    for k, pair in enumerate(both.frontier_pair):
+        assert both.frontier[k] == both.matched[pair].curve.accuracy[0, k]
+    for pair in both.matched:
+        assert pair.clean_accuracy >= both.target - 1e-12
+    json.dumps(both.to_json())
+    steps, accuracy = both.frontier_steps()
+    place = np.minimum(np.searchsorted(steps, radii), len(steps) - 1)
+    assert np.array_equal(np.where(radii <= steps[-1], accuracy[place], 0.0), both.frontier)
+
+
+def test_the_threshold_of_a_pair_is_the_smallest_that_keeps_the_target():
+    candidate = _candidates()[1]
+    result = pareto_frontier([candidate], target=0.93, rules=["threshold"], radii=[0.0])
+    chosen = result.matched[0].rule.threshold
+    decided = [
+        (ThresholdRule(c).decide(candidate.accurate, candidate.robust) == candidate.labels).mean()
+        for c in np.linspace(0, 0.999, 1000)
+    ]
+    admissible = np.linspace(0, 0.999, 1000)[np.array(decided) >= 0.93]
+    assert chosen <= admissible.min() <= chosen + 2e-3
+    assert result.matched[0].clean_accuracy >= 0.93
+
+
+def test_a_certifier_without_an_envelope_leaves_thresholds_out_and_says_why():
+    result = pareto_frontier(_candidates(), baseline=0.25, certifier="theorem-a1", rules=("linear", "threshold"))
+    assert {pair.rule.kind for pair in result.matched} == {"linear"}
+    assert [entry.rule for entry in result.unreached] == ["threshold"] * 3
+    assert "with an envelope" in result.unreached[0].why
+
+
+def test_with_a_split_the_pair_of_every_radius_is_chosen_on_the_other_inputs():
+    family, radii = _candidates(inputs=90, sigmas=(0.25, 0.35, 0.5, 0.7, 1.0)), np.linspace(0, 1.5, 16)
+    result = pareto_frontier(family, target=0.9, split=0.5, radii=radii, rules=("linear", "threshold"))
+    choose = np.sort(np.random.default_rng(0).permutation(90)[:45])
+    by_hand = []
+    for pair in result.matched:
+        candidate = next(c for c in family if c.bounds.sigma == pair.sigma)
+        made = certmix.certify(candidate.bounds.rows(choose), rules=pair.rule)
+        by_hand.append(certmix.certified_accuracy(made, candidate.labels[choose], radii).accuracy[0])
+    assert np.array_equal(result.frontier_pair, np.argmax(by_hand, axis=0))
+    best = np.max([pair.curve.accuracy[0] for pair in result.matched], axis=0)
+    assert (result.frontier <= best).all()
+    assert (result.frontier < best).any()  # what choosing on the reported half would add
+    assert np.array_equal(result.frontier_steps()[1], result.frontier)
+    assert "the pair at each radius were chosen on 45 inputs" in result.selection()
+
+
+@pytest.mark.slow
+def test_a_split_frontier_is_not_optimistic():
+    """Six sigmas that are equally good: the best of them on the reported half flatters itself, a chosen one does not."""
+    gaps = {None: [], 0.5: []}
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        labels, g = np.zeros(120, dtype=np.int64), np.eye(2)[rng.integers(0, 2, 120)]
+        family = []
+        for sigma in (0.25, 0.26, 0.27, 0.28, 0.29, 0.3):
+            top = np.where(rng.random(120) < 0.6, 0.99, 0.4)
+            bounds = ProbabilityBounds(labels, top, 1 - top, sigma, Promise(), labels, np.arange(120))
+            family.append(Candidate(bounds, g, np.stack([top, 1 - top], axis=1)))
+        for split, found in gaps.items():
+            found.append(
+                float(pareto_frontier(family, target=0.0, radii=[0.05], split=split, seed=seed).frontier[0]) - 0.6
+            )
+    means = {split: np.mean(found) / (np.std(found) / np.sqrt(len(found))) for split, found in gaps.items()}
+    assert means[None] > 5
+    assert abs(means[0.5]) < 4
+
+
+def test_p_values_are_corrected_over_the_pairs():
+    family = _candidates(inputs=200)
+    result = pareto_frontier(family, baseline=0.25, rules=("linear", "threshold"), radii=[0.1, 0.3])
+    raw = [paired_p_values(pair.certificates, result.baseline.certificates, [0.1, 0.3]) for pair in result.matched]
+    for k in range(2):
+        expected = multipletests([values[k] for values in raw], method="holm")[1]
+        assert [pair.p_value[k] for pair in result.matched] == pytest.approx(list(expected))
+    assert [p.tolist() for p in holm([np.array([0.2])])] == [[0.2]]
+    assert "Holm over the 6 pairs; not corrected over radii, certifiers or sweeps" in result.selection()
+    without = pareto_frontier(family, target=0.5, radii=[0.1])
+    assert np.isnan(without.matched[0].p_value).all()
+    assert "p-values" not in without.selection()
 
 
 def test_p_values_are_those_of_the_exact_mcnemar_test():
@@ -85,7 +182,10 @@ def _published(shared_data):
     folder = shared_data / "aces_cifar10_gaussian"
     _, _, predictions = read_predictions(folder / "accurate_lanet.tsv")
     return [
-        candidate_from_log(certmix.read_certification_log(folder / f"sigma_{s:.2f}.tsv", sigma=s), predictions)
+        candidate_from_log(
+            certmix.read_certification_log(folder / f"sigma_{s:.2f}.tsv", sigma=s, printed_rounding="trust"),
+            predictions,
+        )
         for s in (0.25, 0.5, 1.0)
     ]
 
@@ -96,7 +196,7 @@ def test_on_published_logs_only_the_exact_certificate_overtakes_the_baseline(sha
         pareto_frontier(family, baseline=0.25, certifier=name, radii=radii) for name in ("exact", "theorem-a1")
     )
     assert exact.target == pytest.approx(0.836)
-    assert [pair.mixing_weight for pair in exact.matched] == pytest.approx([1.0, 0.88082, 0.82925], abs=1e-5)
+    assert [pair.rule.parameter for pair in exact.matched] == pytest.approx([1.0, 0.88082, 0.82925], abs=1e-5)
     assert exact.baseline is not None
     assert exact.matched[1].curve.accuracy[0, 7] > exact.baseline.curve.accuracy[0, 7]  # radius 0.7
     assert exact.frontier[[10, 20]].tolist() == [0.202, 0.072]
@@ -116,7 +216,8 @@ def test_on_published_logs_only_the_exact_certificate_overtakes_the_baseline(sha
         ),
         ({"baseline": None, "target": 1.5}, "target must be in"),
         ({"split": 1.0}, "split must be in"),
-        ({"mode": "some"}, "mode must be all or matched"),
+        ({"mode": "some"}, "mode must be one of all, matched"),
+        ({"rules": ["quadratic"]}, "rules must be one of linear, threshold"),
         ({"certifier": "theorem-b"}, "certifier must be one of"),
     ],
 )

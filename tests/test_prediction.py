@@ -1,13 +1,16 @@
-"""SmoothedMixture: never wrong more often than stated, against mixtures whose class is known exactly."""
+"""MixturePredictor: never wrong more often than stated, against mixtures whose class is known exactly."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import special, stats
 
-from certmix import ABSTAIN, SmoothedMixture
+import certmix
+from certmix import ABSTAIN, MixturePredictor
 from certmix.certifiers import exact_radius
+from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
+from certmix.rules import LinearRule, ThresholdRule, threshold_radius
 
 
 class HalfSpace(torch.nn.Module):
@@ -33,9 +36,10 @@ class Constant(torch.nn.Module):
         return self.logits.expand(len(inputs), -1)
 
 
-def _mixture(offset, g, weight, **options):
+def _mixture(offset, g, rule, **options):
     defaults = {"sigma": 0.5, "num_classes": 2, "num_estimation": 900, "failure_probability": 0.05, "seed": 1}
-    return SmoothedMixture(HalfSpace(offset), Constant(g), mixing_weight=weight, **{**defaults, **options})
+    rule = rule if isinstance(rule, ThresholdRule) else LinearRule(rule, "softmax")
+    return MixturePredictor(robust=HalfSpace(offset), accurate=Constant(g), rule=rule, **{**defaults, **options})
 
 
 @pytest.mark.slow
@@ -67,7 +71,7 @@ def test_clear_cases_are_decided_early_and_the_certificate_comes_along():
     assert (made.classes == 0).all()
     assert (made.draws < 1000).all()
     assert (made.radius > 0).all()
-    other = _mixture(1.0, [0.01, 0.99], 0.3, hard_accurate=True).predict(torch.full((3, 1, 1, 1), 0.5))
+    other = _mixture(1.0, [0.01, 0.99], 0.3).predict(torch.full((3, 1, 1, 1), 0.5))
     assert (other.classes == 1).all()  # g decides at this weight
     assert (other.radius == 0).all()
 
@@ -80,14 +84,72 @@ def test_ties_abstain_and_fresh_noise_is_drawn_for_every_call():
     assert not np.array_equal(first.radius, second.radius)
 
 
-def test_without_an_accurate_model_it_is_cohens_predictor_on_a_grid_too():
-    mixture = SmoothedMixture(
-        HalfSpace(0.6), None, mixing_weight=1.0, sigma=0.5, num_classes=2, grid_levels=255, num_estimation=500
+@pytest.mark.slow
+@pytest.mark.parametrize("err", [0.05, 0.01])
+@pytest.mark.parametrize(
+    ("share", "c", "g"), [(0.62, 0.6, 1), (0.58, 0.6, 1), (0.6, 0.6, 1), (0.52, 0.4, 1), (0.55, 0.6, 0)]
+)
+def test_a_threshold_answers_wrongly_no_more_often_than_stated(share, c, g, err):
+    # h's class is 0 with probability `share`: the exact rule says 0 where share > c, else g's class.
+    rule, images = ThresholdRule(c), torch.full((700, 1, 1, 1), 0.5)
+    made = _mixture(0.5 * special.ndtri(share), np.eye(2)[g] * 0.8 + 0.1, rule, failure_probability=err).predict(images)
+    truth = 0 if share > c else g
+    wrong = (made.classes != ABSTAIN) & (made.classes != truth)
+    assert stats.binomtest(int(wrong.sum()), len(images), err, alternative="greater").pvalue > 1e-5
+    radius = float(threshold_radius(share, 1 - share, c, 0.5))
+    overstated = int((made.radius > radius + 1e-9).sum())
+    assert stats.binomtest(overstated, len(images), err, alternative="greater").pvalue > 1e-5
+
+
+def test_a_threshold_is_decided_on_either_side_and_abstains_at_it():
+    images, rule = torch.full((20, 1, 1, 1), 0.5), ThresholdRule(0.7)
+    options = {"num_estimation": 10_000, "failure_probability": 1e-3}
+    sure, unsure, at = (
+        _mixture(0.5 * special.ndtri(share), [0.1, 0.9], rule, **options).predict(images) for share in (0.95, 0.5, 0.7)
     )
+    assert (sure.classes == 0).all()
+    assert (sure.radius > 0).all()
+    assert (unsure.classes == 1).all()  # no class of h exceeds the threshold: g decides
+    assert (unsure.radius == 0).all()
+    assert (at.classes == ABSTAIN).mean() > 0.9
+    assert (sure.draws < 1000).all()
+
+
+class Recorder(torch.nn.Module):
+    """A constant classifier that keeps every row it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias, self.rows = torch.nn.Parameter(torch.tensor([1.0, 0.0])), []
+
+    def forward(self, inputs):
+        self.rows += [tuple(row) for row in inputs.flatten(1).tolist()]
+        return self.bias.expand(len(inputs), -1)
+
+
+@pytest.mark.parametrize("grid_levels", [None, 255])
+def test_no_draw_of_a_certificate_is_drawn_again_to_predict(grid_levels):
+    image, options = (
+        np.full((1, 1, 4, 4), 128 / 255, dtype=np.float32),
+        {"sigma": 0.5, "num_estimation": 300, "seed": 7},
+    )
+    data = ArrayDataset(image, [0], num_classes=2, grid_levels=grid_levels)
+    drawn, predicted = Recorder(), Recorder()
+    certmix.sample(drawn, data, **options)
+    predictor = MixturePredictor(robust=predicted, num_classes=2, grid_levels=grid_levels, **options)
+    assert predictor.predict(image).classes.tolist() == [0]
+    noisy = [row for row in predicted.rows if len(set(row)) > 1]  # a pass may be padded with the clean input
+    assert not set(noisy) & set(drawn.rows)
+    assert len(set(noisy)) >= 200  # nor are selection draws drawn again for the estimate
+
+
+def test_without_an_accurate_model_it_is_cohens_predictor_on_a_grid_too():
+    alone = {"robust": HalfSpace(0.6), "sigma": 0.5, "num_classes": 2}
+    mixture = MixturePredictor(**alone, grid_levels=255, num_estimation=500)
     assert mixture.predict(np.full((4, 1, 1, 1), 128 / 255, dtype=np.float32)).classes.tolist() == [0] * 4
-    with pytest.raises(InvalidArgument, match="mixing_weight must be 1 without an accurate model"):
-        SmoothedMixture(HalfSpace(0.6), None, mixing_weight=0.8, sigma=0.5, num_classes=2)
+    with pytest.raises(InvalidArgument, match="rule must be weight 1 without an accurate model, got weight 0.8"):
+        MixturePredictor(**alone, rule=LinearRule(0.8))
     with pytest.raises(InvalidArgument, match="num_estimation must be at least"):
-        SmoothedMixture(HalfSpace(0.6), None, mixing_weight=1.0, sigma=0.5, num_classes=2, num_estimation=5)
+        MixturePredictor(**alone, num_estimation=5)
     with pytest.raises(InvalidArgument, match=r"inputs must be in \[0, 1\]"):
         mixture.predict(np.full((1, 1, 1, 1), 2.0))

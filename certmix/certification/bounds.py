@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -139,10 +139,9 @@ def promise_of(
     Raises: InvalidArgument: votes that the run does not hold, another failure probability or interval than those of its
         early stopping, or real_valued without integer noise.
     """
-    drawn_for = stored_votes(statistics)
-    used = (
-        cast(Votes, "soft" if statistics.draws.votes == "soft" else "hard") if votes is None else check_choice("votes", votes, VOTES)
-    )
+    used: Votes = "soft" if statistics.draws.votes == "soft" else "hard"
+    if votes is not None:
+        used = check_choice("votes", votes, VOTES)
     if used == "soft" and statistics.soft is None:
         raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
     schedule = statistics.draws.schedule

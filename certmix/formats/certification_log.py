@@ -42,9 +42,10 @@ def read_certification_log(
     check_choice("printed_rounding", printed_rounding, get_args(PrintedRounding))
     scale = float(check_sigma(sigma))
     indices, labels, predictions, printed = _read_rows(Path(path), ("idx", "label", "predict", "radius"))
-    radius = np.array([float(value) for value in (_rounded_down(printed) if printed_rounding == "down" else printed)])
+    trusted = printed_rounding == "trust"
+    radius = np.array([float(value) for value in (printed if trusted else _rounded_down(printed))])
     certified = (predictions != ABSTAIN) & (radius > 0)
-    top = special.ndtr(radius / scale * (1.0 + _NUDGE))
+    top = special.ndtr(radius / scale * (1.0 + (_NUDGE if trusted else 0.0)))
     if (top[certified] >= 1.0).any():
         raise InvalidArgument(
             f"sigma must be the one that {path} was made with, got {sigma}: a radius is far above it."

@@ -17,6 +17,7 @@ from certmix.json_fields import Fields
 from certmix.rules import LinearRule, ThresholdRule
 from certmix.runs.records import InputRecord
 from certmix.runs.store import from_records
+from tests.records import manifest
 
 
 def test_looks_and_spending():
@@ -113,16 +114,10 @@ def _run(schedule, probabilities, generator):
 
 def _statistics(schedule, selection, votes, sigma):
     records = [InputRecord(i, 0, s, v, 0, 0, None, 0.0) for i, (s, v) in enumerate(zip(selection, votes, strict=True))]
-    draws = {
-        "num_classes": votes.shape[1],
-        "accurate": None,
-        "sigma": sigma,
-        "num_selection": 50,
-        "num_estimation": schedule.looks[-1],
-        "votes": "hard",
-        "schedule": schedule.to_json(),
-    }
-    return from_records(records, {"draws": draws})
+    about = manifest(
+        num_classes=votes.shape[1], sigma=sigma, num_selection=50, num_estimation=schedule.looks[-1], schedule=schedule
+    )
+    return from_records(records, about)
 
 
 PATTERNS = {

@@ -27,7 +27,6 @@ OPTIONAL = {
     ("accurate",),
     ("accurate", "spec"),
     ("schedule",),
-    ("schedule", "target_radius"),
     ("schedule", "radius_tolerance"),
     ("seed_text",),
 }
@@ -102,7 +101,7 @@ def test_deep_or_large_json_is_one_line(tmp_path):
 def test_the_schedule_must_spend_what_its_looks_imply():
     tree = WHOLE.to_json()
     tree["draws"]["schedule"]["spending"] = [0.3]
-    with pytest.raises(RunError, match="spending must be what its ascending looks imply"):
+    with pytest.raises(RunError, match="spending must be half on the last look"):
         Manifest.from_json(tree, "here")
 
 

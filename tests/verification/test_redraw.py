@@ -1,14 +1,18 @@
 """From counts to radii against 50-digit arithmetic of its own, and replays that notice one vote."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import certmix
-from certmix.certification.certify import RULES, bound_probabilities
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.promise import INTERVALS, Promise
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
+from certmix.rules import ThresholdRule
 from certmix.verification.formulas import bounds_of_counts, certifies
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification, redraw
@@ -28,14 +32,16 @@ def _random_votes(count, seed=20261123):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
-def test_no_radius_from_counts_exceeds_50_digit_arithmetic_over_10000_points(rule):
-    points = 9_000 if rule == "pair" else 1_000
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_no_radius_from_counts_exceeds_50_digit_arithmetic_over_10000_points(interval):
+    points = 9_000 if interval == "pair" else 1_000
     positive = dict.fromkeys(FORMULAS, 0)
     for votes, err, weight in _random_votes(points):
         selection = np.eye(len(votes), dtype=np.int64)[:1]
-        bounds = bound_probabilities(selection, votes[None], sigma=1.0, failure_probability=err, rule=rule)
-        truth = bounds_of_counts(int(votes[0]), int(votes[1:].max()), int(votes.sum()), err, RULES[rule])
+        bounds = bound_probabilities(selection, votes[None], sigma=1.0, failure_probability=err, interval=interval)
+        truth = bounds_of_counts(
+            int(votes[0]), int(votes[1:].max()), int(votes.sum()), err, Promise(err, interval).share
+        )
         for name in FORMULAS:
             radius = float(CERTIFIERS[name].radius(bounds.top_lower, bounds.rival_upper, weight, 1.0)[0])
             if radius > 0:
@@ -61,8 +67,6 @@ def scene():
 
 
 def _edited(statistics, row=2):
-    from dataclasses import replace
-
     counts = statistics.estimation_counts.copy()
     second, first = counts[row].argsort()[-2:]
     counts[row, [first, second]] += [1, -1]
@@ -74,11 +78,13 @@ def test_a_replay_of_an_honest_run_finds_nothing(scene):
     result = Verification()
     redraw(statistics, result, robust=h, accurate=g, dataset=data, count=4, seed=0)
     for name in FORMULAS:
-        check_certificates(statistics, certmix.certify(statistics, mixing_weight=[0.7, 1.0], certifier=name), result)
+        rules = [] if name == "theorem-a1" else [ThresholdRule(0.45)]
+        made = certmix.certify(statistics, mixing_weight=[0.7, 1.0], rules=rules, certifier=name)
+        check_certificates(statistics, made, result)
     assert result.holds, result.differences
     assert len(result.redrawn) == 4
     assert result.draws_repeated == 4 * 400
-    assert result.certificates_checked == 4 * 2 * 6
+    assert result.certificates_checked == (4 * 2 + 3) * 6
 
 
 def test_one_vote_is_noticed(scene):
@@ -109,6 +115,26 @@ def test_another_model_data_set_or_seed_is_noticed(scene):
         redraw(statistics, result, robust=h, dataset=data, count=0)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": np.roll(np.arange(6), 1)},
+        {"indices": np.arange(1, 7)},
+        {"prediction": np.full(6, 3)},
+        {"promise": Promise(5e-4)},
+        {"promise": Promise(real_valued=True)},
+        {"sigma": 0.6},
+        {"rules": (ThresholdRule(0.9), ThresholdRule(0.3))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_certificates_that_claim_something_else_are_noticed(scene, change):
+    statistics, result = scene[3], Verification()
+    made = certmix.certify(statistics, mixing_weight=[0.7, 1.0])
+    check_certificates(statistics, replace(made, **change), result)
+    assert not result.holds
+
+
 @pytest.mark.parametrize("factor", [1 + 1e-9, 1 - 1e-4])
 def test_a_radius_that_was_changed_is_noticed(factor):
     counts = np.array([[280, 15, 5]])
@@ -130,11 +156,11 @@ def test_real_valued_certificates_give_up_the_quantisation_distance(scene):
     expected = np.where(on_grid.radius > distance, on_grid.radius - distance, 0.0)
     assert anywhere.radius == pytest.approx(expected, abs=1e-12)
     assert (anywhere.radius <= expected).all()
-    assert anywhere.real_valued
+    assert anywhere.promise.real_valued
     result = Verification()
     check_certificates(statistics, anywhere, result)
     assert result.holds, result.differences
-    with pytest.raises(InvalidArgument, match="real_valued needs Statistics"):
+    with pytest.raises(InvalidArgument, match="real_valued must be left out with bounds"):
         certmix.certify(bound_probabilities([[5, 0]], [[90, 10]], sigma=0.5), real_valued=True)
     floats = certmix.sample(scene[0], scene[2], sigma=0.5, num_estimation=20, noise="float", seed=1)
     with pytest.raises(InvalidArgument, match="integer noise"):

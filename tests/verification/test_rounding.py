@@ -31,7 +31,7 @@ def _certify(noise, value):
     data = ArrayDataset(np.array([[value]], dtype=np.float32), [1], num_classes=2, grid_levels=255)
     options = {"sigma": SIGMA, "num_estimation": 100_000, "seed": 1, "execution": CPU, "noise": noise}
     statistics = certmix.sample(RoundingDetector(), data, **options)
-    return statistics, certmix.certify(statistics, rule="cohen")
+    return statistics, certmix.certify(statistics, interval="cohen")
 
 
 def test_float_noise_certifies_what_is_false():
