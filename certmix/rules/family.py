@@ -122,7 +122,7 @@ def family_radius(
         return _exceeds(envelope.top(top, radius, sigma), envelope.rival(rival, radius, sigma), tau, weight, exponent)
 
     high = np.broadcast_to(limit, np.broadcast_shapes(limit.shape, tau.shape, weight.shape))
-    low = np.where(kept(high), high, 0.0)
+    low = np.zeros(high.shape)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         holds = kept(middle)
