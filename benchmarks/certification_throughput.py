@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from certmix.certification.certify import bound_probabilities, certify
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.certify import certify
 from certmix.certifiers import exact_radius, theorem_a1_radius
 
 INPUTS, WEIGHTS, CLASSES, DRAWS = 10_000, 100, 10, 10_000

@@ -13,7 +13,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 
-from certmix.certification.certify import bound_probabilities
+from certmix.certification.bounds import bound_probabilities
 from certmix.pareto import Candidate, pareto_frontier
 
 INPUTS, CLASSES, SIGMAS, DRAWS = 10_000, 10, (0.25, 0.5, 0.75, 1.0), 10_000
@@ -42,7 +42,7 @@ def main() -> None:
         done = time.perf_counter()
         print(
             f"{certifier}: {done - started:.2f} s in all ({bounded - started:.2f} s bounds, {done - bounded:.2f} s sweep), "
-            f"{len(result.radii)} radii, weights {', '.join(f'{m.mixing_weight:.4f}' for m in result.matched)}"
+            f"{len(result.radii)} radii, {', '.join(m.label for m in result.matched)}"
         )
     print(
         f"=> {INPUTS:,} inputs x {CLASSES} classes x {len(SIGMAS)} sigmas swept in {done - started:.2f} s (last of three)"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import certmix
-from certmix.certification.certify import bound_probabilities, certify
+from certmix.certification.bounds import bound_probabilities
+from certmix.certification.certify import certify
 from certmix.certification.schedule import make_schedule
 from certmix.certifiers import exact_radius
 from certmix.intervals import clopper_pearson_lower

@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import certmix
-from certmix.certification.certify import Certificates, maximum_radius
-from certmix.cli.report import accuracy_table, curve_rows, write_certificates
+from certmix.certification.bounds import maximum_radius
+from certmix.certification.certify import Certificates
+from certmix.certification.promise import Promise
+from certmix.cli.accuracy import accuracy_table
+from certmix.formats.certificates import write_certificates
 from certmix.formats.certification_log import write_certification_log
-from certmix.runs.records import InputRecord
-from certmix.runs.store import from_records
+from certmix.rules import LinearRule
 
 radii = st.lists(st.one_of(st.just(0.0), st.floats(0, 6), st.floats(1e-9, 1e-5)), min_size=1, max_size=8)
 
@@ -28,10 +30,10 @@ def _certificates(values, right):
     return Certificates(
         prediction=np.where(np.resize(right, count), labels, (labels + 1) % 3),
         radius=np.array([values]),
-        mixing_weight=np.array([0.8]),
+        rules=(LinearRule(0.8),),
         certifier="exact",
         sigma=0.5,
-        failure_probability=1e-3,
+        promise=Promise(),
         labels=labels,
         indices=np.arange(count),
     )
@@ -41,7 +43,7 @@ def _certificates(values, right):
 @given(radii, st.lists(st.booleans(), min_size=1, max_size=8))
 def test_logs_and_parquet(tmp_path, values, right):
     certificates = _certificates(values, right)
-    write_certification_log(tmp_path / "log.tsv", certificates)
+    write_certification_log(tmp_path / "log.tsv", certificates, force=True)
     rows = list(csv.DictReader((tmp_path / "log.tsv").read_text().splitlines(), delimiter="\t"))
     for row, value in zip(rows, values, strict=True):
         assert 0 <= Fraction(row["radius"]) <= Fraction(value)
@@ -49,12 +51,8 @@ def test_logs_and_parquet(tmp_path, values, right):
     again = certmix.read_certification_log(tmp_path / "log.tsv", sigma=2.0)
     recertified = certmix.certify(again, mixing_weight=1.0).radius[0]
     assert (recertified <= np.array(values)).all()
-    record = [
-        InputRecord(i, i % 3, np.array([1, 0, 0]), np.array([1, 0, 0]), 0, 0, None, 0.0) for i in range(len(values))
-    ]
-    manifest = {"draws": {"num_classes": 3, "accurate": None, "sigma": 0.5}}
-    write_certificates(tmp_path, from_records(record, manifest), [certificates], rule="pair")
-    assert pq.read_table(tmp_path / "certificates.parquet")["radius"].to_pylist() == values
+    write_certificates(tmp_path / "run", [certificates], force=True)
+    assert pq.read_table(tmp_path / "run" / "certificates.parquet")["radius"].to_pylist() == values
 
 
 @given(radii, st.lists(st.booleans(), min_size=1, max_size=8), st.lists(st.floats(0, 6), min_size=1, max_size=4))
@@ -69,7 +67,7 @@ def test_tables_and_json(values, right, at):
         )
         for r in at
     ]
-    rows = curve_rows(curve)
+    rows = curve.to_json()
     assert json.loads(json.dumps(rows))[0]["certified_accuracy"] == [float(share) for share in truth]
     for table_format in ("markdown", "latex", "csv"):
         text = accuracy_table(rows, table_format)

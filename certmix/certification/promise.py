@@ -85,8 +85,8 @@ def check_failure_probability(value: float) -> float:
     return float(value)
 
 
-def check_choice(name: str, value: str, choices: tuple[Choice, ...]) -> Choice:
+def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:
     """The value, or InvalidArgument that lists the choices."""
     if value not in choices:
         raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
-    return cast(Choice, value)
+    return value

@@ -99,7 +99,7 @@ def read_certificates(folder: str | Path) -> list[Certificates]:
     about.end()
     heads = [_read_head(entry) for entry in entries]
     rules = sum(len(head[1]) for head in heads)
-    if not rules or table.num_rows % rules:
+    if not rules or not all(head[1] for head in heads) or table.num_rows % rules:
         raise RunError(f"{path} must hold as many rows for every rule, got {table.num_rows} for {rules} rules.")
     inputs, start, made = table.num_rows // rules, 0, []
     for name, chosen, promise in heads:
@@ -117,14 +117,6 @@ def _stem(certifier: str, rule: Rule) -> str:
 
 
 def _parquet(certificates: Sequence[Certificates]) -> bytes:
-    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _SCHEMA.names}
-    for made in certificates:
-        for position, rule in enumerate(made.rules):
-            count = len(made)
-            values = (made.indices, made.labels, made.prediction, np.full(count, made.certifier, dtype=object))
-            values += (np.full(count, rule.kind, dtype=object), np.full(count, rule.parameter), made.radius[position])
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(np.asarray(value))
     about = {
         "sigma": certificates[0].sigma,
         "certificates": [
@@ -136,10 +128,26 @@ def _parquet(certificates: Sequence[Certificates]) -> bytes:
             for made in certificates
         ],
     }
-    table = pa.table({name: np.concatenate(parts) for name, parts in columns.items()}, schema=_SCHEMA)
+    blocks = [_rows(made, position) for made in certificates for position in range(len(made.rules))]
+    table = pa.concat_tables(blocks).replace_schema_metadata({b"certmix": json.dumps(about).encode()})
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
+
+
+def _rows(made: Certificates, position: int) -> pa.Table:
+    """A row per input, of one certifier and rule."""
+    rule, count = made.rules[position], len(made)
+    columns = {
+        "index": made.indices,
+        "label": made.labels,
+        "prediction": made.prediction,
+        "certifier": [made.certifier] * count,
+        "rule": [rule.kind] * count,
+        "parameter": [rule.parameter] * count,
+        "radius": made.radius[position],
+    }
+    return pa.table(columns, schema=_SCHEMA)
 
 
 def _read_head(entry: Fields) -> tuple[str, tuple[Rule, ...], Promise]:
@@ -154,17 +162,17 @@ def _read_block(
     path: Path, block: pa.Table, inputs: int, name: str, rules: tuple[Rule, ...], promise: Promise, sigma: float
 ) -> Certificates:
     """Certificates of one certifier, whose columns must say what the head says."""
-    if block.column("radius").null_count or any(block.column(key).null_count for key in _SCHEMA.names):
+    if any(block.column(key).null_count for key in _SCHEMA.names):
         raise RunError(f"{path} must hold no nulls; certify again.")
     columns = {key: np.array(block.column(key).to_pylist()).reshape(len(rules), inputs) for key in _SCHEMA.names}
-    stated = {"certifier": [name] * len(rules), "rule": [rule.kind for rule in rules]}
-    stated |= {"parameter": [rule.parameter for rule in rules]}
-    stated |= {key: [columns[key][0]] * len(rules) for key in ("index", "label", "prediction")}
-    for key, values in stated.items():
-        if any((columns[key][k] != value).any() for k, value in enumerate(values)):
-            raise RunError(
-                f"{path}: {key} must be the same in every row of a rule, and as its metadata says; certify again."
-            )
+    same = {key: (columns[key] == columns[key][:1]).all() for key in ("index", "label", "prediction")}
+    same["certifier"] = (columns["certifier"] == name).all()
+    same["rule"] = (columns["rule"] == np.array([[rule.kind] for rule in rules])).all()
+    same["parameter"] = (columns["parameter"] == np.array([[rule.parameter] for rule in rules])).all()
+    if wrong := next((key for key, good in same.items() if not good), None):
+        raise RunError(
+            f"{path}: {wrong} must be the same in every row of a rule, and as its metadata says; certify again."
+        )
     radius = columns["radius"].astype(np.float64)
     if not (np.isfinite(radius) & (radius >= 0)).all():
         raise RunError(f"{path}: radius must be finite and >= 0; certify again.")

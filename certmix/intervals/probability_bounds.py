@@ -1,6 +1,7 @@
 """The one type every interval produces and every certifier consumes."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,8 @@ class ProbabilityBounds:
 
     def rows(self, chosen: NDArray[np.int64]) -> "ProbabilityBounds":
         """The bounds of some of the inputs."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: a[chosen] for name, a in arrays.items() if isinstance(a, np.ndarray)})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{k: v[chosen] if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

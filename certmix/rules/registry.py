@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields
 from certmix.rules.linear import LinearRule
 from certmix.rules.rule import ACCURATE_VOTES, AccurateVote, Rule
@@ -16,4 +17,7 @@ def rule_from_json(tree: Fields) -> Rule:
     parameter = tree.number("parameter", 0.0, 1.0)
     accurate_vote = cast(AccurateVote, tree.choice("accurate_vote", ACCURATE_VOTES))
     tree.end()
-    return kind(parameter, accurate_vote)
+    try:
+        return kind(parameter, accurate_vote)
+    except InvalidArgument as error:
+        raise RunError(f"{tree.where}: {error}") from None

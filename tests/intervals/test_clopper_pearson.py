@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from certmix.errors import InvalidArgument
 from certmix.intervals import clopper_pearson_lower, clopper_pearson_upper
 
 
@@ -64,3 +65,20 @@ def test_unanimous_votes_keep_the_tail_exact():
     tail = 1.0 - float(clopper_pearson_lower(10_000, 10_000, 1e-3))
     assert tail == pytest.approx(-np.expm1(np.log(1e-3) / 10_000), rel=1e-9)
     assert float(clopper_pearson_upper(0, 10_000, 1e-3)) == pytest.approx(tail, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "k"), [(10**7, 5), (10**7, 300), (10**8, 1), (10**9, 1000), (10**9, 18)])
+@pytest.mark.parametrize("err", [5e-4, 1e-6])
+def test_millions_of_draws_are_on_the_safe_side_too(n, k, err):
+    with mpmath.workdps(50):
+        low, high = float(clopper_pearson_lower(n - k, n, err)), float(clopper_pearson_upper(k, n, err))
+        # P[at least n - k votes] at the lower bound is the mirror image of P[at most k] of the other class.
+        for p in (1 - mpmath.mpf(low), mpmath.mpf(high)):
+            at_most = sum(mpmath.binomial(n, j) * p**j * (1 - p) ** (n - j) for j in range(min(k, 3000) + 1))
+            assert at_most <= err
+    assert high == pytest.approx(stats.beta.isf(err, k + 1, n - k), rel=2e-5)
+
+
+def test_more_draws_than_were_checked_are_refused():
+    with pytest.raises(InvalidArgument, match="draws per input must be at most 1000000000"):
+        clopper_pearson_lower(1, 10**9 + 1, 0.01)
