@@ -1,9 +1,8 @@
-"""`certmix plot`: certified accuracy against radius of stored runs."""
+"""`certmix plot`: certified accuracy against radius of stored runs, or the distribution of p_A."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,8 +13,15 @@ from certmix.cli.options import (
     IntervalOption,
     JsonOption,
     MixingWeightOption,
-    QuietOption,
 )
+
+WidthOption = Annotated[
+    Literal["column", "text"], typer.Option("--width", help="Of the figure: column (3.25 inches) or text (6.75).")
+]
+StyleOption = Annotated[
+    str | None,
+    typer.Option("--style", metavar="SHEET", help="Matplotlib style sheet laid over ours: a name or a file."),
+]
 
 
 @app.command("plot")
@@ -25,12 +31,18 @@ def plot_command(
         Path | None,
         typer.Option("--out", metavar="STEM", help="Figure path without ending; in the first run by default."),
     ] = None,
+    show: Annotated[
+        Literal["accuracy", "probabilities"],
+        typer.Option("--show", help="Certified accuracy, or the distribution of the bounds on p_A."),
+    ] = "accuracy",
+    overlay: Annotated[bool, typer.Option("--overlay", help="All sigmas in one axis, a colour each.")] = False,
+    width: WidthOption = "text",
+    style: StyleOption = None,
     mixing_weight: MixingWeightOption = None,
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
     interval: IntervalOption = "pair",
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Plot certified accuracy against radius.
 
@@ -38,30 +50,29 @@ def plot_command(
     PNG, PDF, and the plotted numbers as CSV.
     One curve per certifier (line style) and mixing weight (colour), a panel per run:
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
+    All sigmas in one axis, for a column of a paper:
+      certmix plot runs/quarter runs/half runs/one --overlay --width column
     """
+    from certmix.certification.bounds import bound_statistics, promise_of
     from certmix.certification.certify import certify
-    from certmix.plots.certified import certified_lines, plot_certified_accuracy
+    from certmix.plots.canvas import Look
+    from certmix.plots.certified import plot_certified_accuracy
+    from certmix.plots.probabilities import plot_top_probabilities
     from certmix.runs.grouping import read_runs
 
-    panels = []
-    for run in read_runs(runs):
-        statistics = run.statistics
-        made = [
-            certify(
-                statistics,
-                mixing_weight=mixing_weight or [1.0],
-                certifier=name,
-                failure_probability=failure_probability,
-                rule=interval,
-            )
-            for name in certifier or ["exact"]
-        ]
-        title = f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} inputs"
-        panels.append((title, certified_lines(made)))
-    files = plot_certified_accuracy(panels, out or runs[0] / "certified-accuracy")
-    if as_json:
-        print(json.dumps({"files": files}))
+    stored, look = [run.statistics for run in read_runs(runs)], Look(width, style)
+    err = failure_probability
+    if show == "probabilities":
+        bounds = [bound_statistics(run, promise_of(run, failure_probability=err, interval=interval)) for run in stored]
+        files = plot_top_probabilities(bounds, out or runs[0] / "top-probabilities", look=look)
     else:
-        print("\n".join(files))
-        if not quiet:
-            print("Bands: 95 % interval of the test set.", file=sys.stderr)
+        weights, names = mixing_weight or [1.0], certifier or ["exact"]
+        made = [
+            [
+                certify(run, mixing_weight=weights, certifier=name, failure_probability=err, interval=interval)
+                for name in names
+            ]
+            for run in stored
+        ]
+        files = plot_certified_accuracy(made, out or runs[0] / "certified-accuracy", overlay=overlay, look=look)
+    print(json.dumps({"files": files}) if as_json else "\n".join(files))
