@@ -26,7 +26,7 @@ def stored(run, model, tmp_path):
 def test_sampling_prints_a_table_and_writes_what_it_says(run, model, tmp_path):
     result = run(*_arguments(model, tmp_path / "run"), "--mixing-weight", 0.8, "--mixing-weight", 1)
     assert result.code == 0
-    assert result.out.split("|")[1:4] == [" sigma ", " certifier ", " mixing weight "]
+    assert result.out.split("|")[1:3] == [" sigma ", " certifier "]
     assert "6 of 6 inputs of digits (split test, skip 1, max 6)" in result.err
     assert "wrong with probability at most 0.001" in result.err
     table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pydict()
