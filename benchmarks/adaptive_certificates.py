@@ -30,7 +30,7 @@ from certmix.adaptive.smoothed import SmoothedMixture
 from certmix.adaptive.training import MixingTraining, train_mixing
 from certmix.certification.certify import certified_at
 from certmix.datasets.holdout import hold_out
-from certmix.plots.adaptive import plot_weight_range
+from certmix.plots.weight_range import plot_weight_range
 from certmix.tables import percent_text, render_table
 from certmix.training.train import accuracy, train
 
@@ -64,8 +64,9 @@ def main() -> None:
     lines = sweep(mixture, drawn, test, options.attacked)
     if options.figure:
         dashed = [name for name in lines if name.startswith("certified")]
-        title = f"Digits, $\\sigma$ = {SIGMA:g}, $\\alpha_{{\\max}}$ = 1"
-        plot_weight_range(FLOORS, lines, options.figure, dashed=dashed, title=title)
+        title = f"Digits, sigma = {SIGMA:g}, ceiling of the weight 1"
+        inputs = {name: min(options.attacked, len(test)) if name.startswith("PGD") else len(test) for name in lines}
+        plot_weight_range(FLOORS, lines, options.figure, inputs=inputs, dashed=dashed, title=title)
     rows = [[f"{floor:g}", *(percent_text(values[k]) for values in lines.values())] for k, floor in enumerate(FLOORS)]
     print(render_table(["floor", *lines], rows), flush=True)
     for floor in (0.6, 0.8):

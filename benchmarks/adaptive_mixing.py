@@ -28,7 +28,7 @@ from certmix.adaptive.evaluation import (
 from certmix.adaptive.training import MixingTraining, train_mixing
 from certmix.attacks import adversarial_examples
 from certmix.datasets.holdout import hold_out
-from certmix.plots.adaptive import plot_trade_off
+from certmix.plots.trade_off import plot_trade_off
 from certmix.tables import percent_text, render_table
 from certmix.training.train import accuracy, train
 
@@ -109,7 +109,8 @@ def draw(kept: dict[str, object], budget: AttackBudget, stem: Path) -> None:
         Oracle(models["g (accurate)"], models["h (robust)"]).right_under_attack(test, budget, strong=True)  # type: ignore
     )
     title = f"Digits, attack C, linf radius {RADIUS:g}"
-    plot_trade_off(curves, bases, stem, oracle=(found["clean"], found["attacked"]), title=title)
+    oracle = found["clean"], found["attacked"]
+    plot_trade_off({title: curves}, stem, inputs=len(test), models=bases, oracle=oracle)
     for name, curve in curves.items():
         print(name, " ".join(f"{100 * clean:.1f}/{100 * attacked:.1f}" for clean, attacked in curve), flush=True)
 

@@ -10,8 +10,7 @@ from certmix.certification.certify import Certificates, certified_at
 from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
 from certmix.rules import Rule
-
-DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
+from certmix.tables import default_radii
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,5 @@ def exact_steps(radius: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64
 
 
 def radii_within(certificates: Sequence[Certificates]) -> list[float]:
-    """The usual radii of a table, as far as any certificate reaches."""
-    reach = max((float(made.radius.max(initial=0.0)) for made in certificates), default=0.0)
-    return [radius for radius in DEFAULT_RADII if radius <= max(reach, 0.5)]
+    """Radii for a table of all these certificates; see `default_radii`."""
+    return default_radii(max((float(made.radius.max(initial=0.0)) for made in certificates), default=0.0))

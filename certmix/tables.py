@@ -3,13 +3,22 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from certmix.errors import InvalidArgument
 
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+_LATEX |= {"~": r"\~{}", "^": r"\^{}", "\\": r"$\backslash$"}  # of fonts that every LaTeX has as outlines
+_LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$", "\n": " "}
+_NUMBER = re.compile(r"[-+]?\d")
+_HEADER_MATHS = (  # in an escaped header
+    (re.compile(r"\br = ([\d.]+)"), r"$r = \1$"),
+    (re.compile(r"\bsigma ([\d.]+)"), r"$\\sigma = \1$"),
+    (re.compile(r"\bsigma\b(?! = )"), r"$\\sigma$"),
+    (re.compile(r"\$>\$= ?"), r"$\\geq$ "),
+)
 
 
 def floor_text(value: float, digits: int) -> str:
@@ -37,30 +46,75 @@ def percent_text(share: float, *, up: bool = False) -> str:
     return str(exact.quantize(Decimal("0.1"), rounding=ROUND_CEILING if up else ROUND_FLOOR))
 
 
-def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], table_format: str = "markdown") -> str:
-    """A table as text, with every cell escaped for its format.
+def default_radii(largest: float) -> list[float]:
+    """Radii for a table or an attack: 0 and the multiples of a round step up to the largest radius, six at most.
 
     Args:
-        headers: one per column.
+        largest: radius that anything can be said about, in pixel units.
+    Example:
+        >>> default_radii(1.06), default_radii(0.097), default_radii(0.0)
+        ([0.0, 0.25, 0.5, 0.75, 1.0], [0.0, 0.025, 0.05, 0.075], [0.0])
+    """
+    if not (math.isfinite(largest) and largest >= 0):
+        raise InvalidArgument(f"largest must be >= 0 and finite (pixel units), got {largest}.")
+    if largest == 0:
+        return [0.0]
+    scale = Decimal(1).scaleb(Decimal(largest).adjusted() - 1)
+    steps = (scale * Decimal(digit) for digit in ("1", "2.5", "5", "10", "25"))
+    step = next(step for step in steps if Decimal(largest) / step < 7)
+    return [float(step * number) for number in range(int(Decimal(largest) / step) + 1)]
+
+
+def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], table_format: str = "markdown") -> str:
+    """A table as text, with every cell escaped for its format; columns of numbers are aligned to the right.
+
+    Args:
+        headers: one per column. In LaTeX "r = 0.5", "sigma" and ">=" become mathematics.
         rows: cells as text, each row as long as the headers.
-        table_format: "markdown", "latex" (booktabs) or "csv".
+        table_format: "markdown", "latex" (booktabs; see `latex_float` for a caption) or "csv".
     Raises: InvalidArgument: another format.
     """
     if table_format == "csv":
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([headers, *rows])
+        csv.writer(text, lineterminator="\n").writerows([headers, *rows])
         return text.getvalue().rstrip("\n")
-    if table_format == "latex":
-        lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in (headers, *rows)]
-        rules = [rf"\begin{{tabular}}{{{'l' * len(headers)}}}", r"\toprule", lines[0], r"\midrule"]
-        return "\n".join([*rules, *lines[1:], r"\bottomrule", r"\end{tabular}"])
-    if table_format != "markdown":
+    if table_format not in ("markdown", "latex"):
         raise InvalidArgument(f"table format must be markdown, latex or csv, got {table_format!r}.")
+    numeric = [_is_numeric([row[column] for row in rows]) for column in range(len(headers))]
+    return (_markdown if table_format == "markdown" else _latex)(headers, rows, numeric)
+
+
+def latex_float(tabular: str, caption: str) -> str:
+    """A LaTeX table with its caption, from `render_table(..., "latex")` and plain text."""
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(caption)}}}", tabular, r"\end{table}"]
+    return "\n".join(lines)
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """Whether every cell that says something starts with a number."""
+    said = [cell for cell in cells if cell]
+    return bool(said) and all(_NUMBER.match(cell) for cell in said)
+
+
+def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (headers, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    widths = [max(2, *(len(row[column]) for row in cells)) for column in range(len(headers))]
+    lines = [
+        "| " + " | ".join(f"{c:{'>' if n else '<'}{w}}" for c, w, n in zip(row, widths, numeric, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|".join("-" * (w + 1) + (":" if n else "-") for w, n in zip(widths, numeric, strict=True))
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def _latex(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+    top = [_escape_latex(header) for header in headers]
+    for pattern, maths in _HEADER_MATHS:
+        top = [pattern.sub(maths, header) for header in top]
+    lines = [" & ".join(row) + r" \\" for row in (top, *(map(_escape_latex, row) for row in rows))]
+    columns = "".join("r" if number else "l" for number in numeric)
+    begin = [rf"\begin{{tabular}}{{{columns}}} % \usepackage{{booktabs}}", r"\toprule", lines[0], r"\midrule"]
+    return "\n".join([*begin, *lines[1:], r"\bottomrule", r"\end{tabular}"])
 
 
 def _escape_latex(text: str) -> str:

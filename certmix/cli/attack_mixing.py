@@ -146,7 +146,7 @@ def _trade_off(
     out: Path | None,
 ) -> dict[str, Any]:
     from certmix.adaptive.evaluation import Oracle, accuracies, right_under_attack, trade_off
-    from certmix.plots.adaptive import plot_trade_off
+    from certmix.plots.trade_off import plot_trade_off
 
     first = next(iter(loaded.values()))
     bases = {"g": first.accurate, "h": first.robust}
@@ -169,7 +169,9 @@ def _trade_off(
     title = f"White-box PGD-{budget.steps}, {budget.norm} radius {float(budget.attack_radius):g}, {len(data)} inputs"
     points = {name: (values["clean"], values["B"]) for name, values in base.items()}
     oracle_point = oracle["clean"], oracle["attacked"]
-    files = plot_trade_off(drawn, points, out, oracle=oracle_point, title=title) if out else []
+    files = []
+    if out:
+        files = plot_trade_off({title: drawn}, out, inputs=len(data), models=points, oracle=oracle_point)
     return {"curves": curves, "bases": base, "oracle": oracle, "files": files}
 
 

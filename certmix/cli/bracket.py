@@ -64,16 +64,14 @@ def bracket_command(
     \b
       certmix bracket runs/half --mixing-weight 0.8 --mixing-weight 1 --radii 0,0.25,0.5,0.75,1
     """
-    import numpy as np
-
     import certmix
     from certmix.attacks.bracket import attack_smoothed_mixture
+    from certmix.certification.certify import certified_at
     from certmix.cli.progress import progress_bar
-    from certmix.cli.report import check_radii
     from certmix.cli.run_models import load_run
-    from certmix.plots.attacks import plot_curves
+    from certmix.plots.bracket import Bracket, plot_brackets
+    from certmix.tables import default_radii
 
-    at = check_radii(radii) or [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
     weights = mixing_weight or [1.0]
     loaded = load_run(
         run, robust=robust, accurate=accurate, dataset=dataset,
@@ -84,8 +82,11 @@ def bracket_command(
         certmix.certify(statistics, mixing_weight=weights, certifier=name, failure_probability=failure_probability)
         for name in certifier or ["exact"]
     ]
+    reach = max(float(certificates.radius.max()) for certificates in made)
+    further = 1.5 * max(reach, statistics.sigma)  # attacks get further than certificates
+    at = list(radii.values) if radii else default_radii(further)
     rows: list[dict[str, Any]] = []
-    panels = []
+    brackets = []
     for position, weight in enumerate(weights):
         with progress_bar(f"attacking at weight {weight:g}", quiet=quiet) as progress:
             attacked = attack_smoothed_mixture(
@@ -94,10 +95,12 @@ def bracket_command(
                 steps=steps, restarts=restarts, draws=draws, votes=votes, seed=seed, progress=progress,
             )  # fmt: skip
         row: dict[str, Any] = {"mixing_weight": weight, "radii": at, "attacked": attacked.accuracy.tolist()}
-        curves = _panel(made, position, statistics.labels, kept, np.array(at), row, attacked.accuracy)
-        panels.append((f"$\\sigma$ = {statistics.sigma:g}, weight {weight:g}, {len(attacked.right[0])} inputs", curves))
+        for certificates in made:
+            right, radius = (certificates.prediction == statistics.labels)[kept], certificates.radius[position, kept]
+            row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in at]
+        brackets.append(Bracket(made, position, at, attacked.right))
         rows.append(row)
-    files = plot_curves(panels, out or run / "bracket", xlabel=r"$\ell_2$ radius (pixel units)")
+    files = plot_brackets(brackets, out or run / "bracket")
     if as_json:
         print(json.dumps({"sigma": statistics.sigma, "brackets": rows, "files": files}, indent=2))
         return
@@ -109,24 +112,6 @@ def bracket_command(
             f"Written: {', '.join(files)}",
             file=sys.stderr,
         )
-
-
-def _panel(
-    made: list[Any], position: int, labels: Any, kept: slice, at: Any, row: dict[str, Any], attacked: Any
-) -> list[Any]:
-    """Curves of one weight, and its certified accuracies into the row."""
-    from certmix.certification.certify import certified_at
-    from certmix.certifiers import CERTIFIERS
-    from certmix.curves import exact_steps
-    from certmix.plots.attacks import Curve
-
-    curves = [Curve("attacked (from above)", at, attacked, steps="post")]
-    for certificates in made:
-        right, radius = (certificates.prediction == labels)[kept], certificates.radius[position, kept]
-        row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in at]
-        name = f"certified, {CERTIFIERS[certificates.certifier].label}"
-        curves.append(Curve(name, *exact_steps(radius, right), steps="pre"))
-    return curves
 
 
 def _table(rows: list[dict[str, Any]], table_format: str) -> str:

@@ -117,22 +117,22 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
     from certmix.cli.frontier import remarks, sweep_table, write_sweep
     from certmix.formats.certificates import write_certificates
-    from certmix.plots.certified import certified_lines, plot_certified_accuracy
+    from certmix.plots.certified import plot_certified_accuracy
 
-    rows, panels, files = [], [], []
+    rows, drawn, files = [], [], []
     for run in runs:
         statistics = certmix.read_statistics(run)
         made = [certmix.certify(statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
         rows += sorted(accuracy_rows(made, Numbers((0.0, 0.25, 0.5, 0.75))), key=lambda row: row["weight"])
         write_certificates(run, made, seconds=statistics.seconds)
-        panels.append((f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} digits", certified_lines(made)))
-    files += plot_certified_accuracy(panels, out / "figures" / "certified-accuracy")
+        drawn.append(made)
+    files += plot_certified_accuracy(drawn, out / "figures" / "certified-accuracy")
     text = (
         "Certified accuracy in % at l2 radius r, with 95 % intervals of the test set "
         f"({rows[0]['inputs']} digits):\n\n{accuracy_table(rows, 'markdown')}"
     )
-    drawn = [certmix.read_statistics(run) for run in runs]
-    sweeps = [certmix.pareto_frontier(drawn, baseline=SIGMAS[0], certifier=name) for name in ("theorem-a1", "exact")]
+    stored = [certmix.read_statistics(run) for run in runs]
+    sweeps = [certmix.pareto_frontier(stored, baseline=SIGMAS[0], certifier=name) for name in ("theorem-a1", "exact")]
     files += write_sweep(sweeps, out / "figures" / "frontier")
     text += (
         f"\n\nThe frontier at the clean accuracy of sigma {SIGMAS[0]:g} alone, by the exact certificate:\n\n"

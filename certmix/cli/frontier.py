@@ -43,7 +43,7 @@ def remarks(result: ParetoResult, from_logs: bool) -> list[str]:
 def write_sweep(results: Sequence[ParetoResult], stem: Path) -> list[str]:
     """Write the figure (PNG, PDF), its numbers (CSV) and every point (Parquet); returns the paths."""
     from certmix.formats import sweeps
-    from certmix.plots.certified import plot_frontiers
+    from certmix.plots.frontier import plot_frontiers
 
-    files = plot_frontiers([(get_certifier(result.certifier).label, result) for result in results], stem)
+    files = plot_frontiers(results, stem)
     return [*files, sweeps.write_sweep(results, f"{stem}.parquet")]

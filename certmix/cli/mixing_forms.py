@@ -61,7 +61,7 @@ def mixing_forms_command(
     from certmix.cli.progress import progress_bar
     from certmix.datasets.batches import stack
     from certmix.paper.form_attacks import compare_mixing_forms
-    from certmix.plots.attacks import Curve, plot_curves
+    from certmix.plots.trade_off import plot_trade_off
 
     data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=trust_model)
     options: dict[str, Any] = {"trust_model": trust_model, **key_values(model)}
@@ -82,11 +82,13 @@ def mixing_forms_command(
     ]  # fmt: skip
     files = []
     if out is not None:
-        panels = [
-            (f"on {on}", [Curve(c.factor, c.clean, c.attacked) for c in curves if c.on == on])
+        panels = {
+            f"on {on}": {
+                c.factor: list(zip(c.clean.tolist(), c.attacked.tolist(), strict=True)) for c in curves if c.on == on
+            }
             for on in ("probabilities", "logits")
-        ]
-        files = plot_curves(panels, out, xlabel="Clean accuracy (%)", ylabel="Attacked accuracy (%)", percent_x=True)
+        }
+        files = plot_trade_off(panels, out, inputs=len(data))
     if as_json:
         for row in rows:
             row["gamma"] = [value if value < float("inf") else None for value in row["gamma"]]

@@ -1,67 +1,76 @@
-"""`certmix plot`: certified accuracy against radius of stored runs."""
+"""`certmix plot`: certified accuracy against radius of stored runs, or the distribution of p_A."""
 
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from certmix.cli import app
-from certmix.cli.options import (
-    CertifierOption,
-    FailureProbabilityOption,
-    IntervalOption,
-    JsonOption,
-    MixingWeightOption,
-    QuietOption,
-)
+from certmix.cli.command import command, option
+from certmix.cli.options import OUTPUT, JsonOption, PromiseOptions
+from certmix.cli.values import choice
+
+if TYPE_CHECKING:
+    from certmix.plots.canvas import Look
 
 
-@app.command("plot")
+@dataclass(frozen=True)
+class FigureOptions:
+    """Where a figure goes, and how it is dressed."""
+
+    panel: ClassVar[str] = OUTPUT
+    out: Annotated[Path | None, option("--out", "STEM", "Figure path without ending; in the first run by default.")] = (
+        None
+    )
+    width: Annotated[
+        str, option("--width", "NAME", "column (3.25 inches) or text (6.75).", choice("column", "text"))
+    ] = "text"
+    style: Annotated[
+        str | None, option("--style", "SHEET", "Matplotlib style sheet laid over ours: a name or a file.")
+    ] = None
+
+    @property
+    def look(self) -> "Look":
+        """Size and style."""
+        from certmix.plots.canvas import Look
+
+        return Look(self.width, self.style)  # type: ignore[arg-type]  # choices were checked while parsing
+
+
+@command(app, "plot")
 def plot_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; one panel per sigma.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="STEM", help="Figure path without ending; in the first run by default."),
-    ] = None,
-    mixing_weight: MixingWeightOption = None,
-    certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = None,
-    interval: IntervalOption = "pair",
+    promise: PromiseOptions,
+    show: Annotated[
+        str,
+        option("--show", "NAME", "accuracy, or probabilities: bounds on p_A.", choice("accuracy", "probabilities")),
+    ] = "accuracy",
+    overlay: Annotated[bool, option("--overlay", None, "All sigmas in one axis, a colour each.")] = False,
+    *,
+    figure: FigureOptions,
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Plot certified accuracy against radius.
 
     \b
     PNG, PDF, and the plotted numbers as CSV.
-    One curve per certifier (line style) and mixing weight (colour), a panel per run:
+    One curve per certifier (line style) and rule (colour), a panel per run:
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
+    All sigmas in one axis, for a column of a paper:
+      certmix plot runs/quarter runs/half runs/one --overlay --width column
     """
-    from certmix.certification.certify import certify
-    from certmix.plots.certified import certified_lines, plot_certified_accuracy
+    from certmix.plots.certified import plot_certified_accuracy
+    from certmix.plots.probabilities import plot_top_probabilities
     from certmix.runs.grouping import read_runs
 
-    panels = []
-    for run in read_runs(runs):
-        statistics = run.statistics
-        made = [
-            certify(
-                statistics,
-                mixing_weight=mixing_weight or [1.0],
-                certifier=name,
-                failure_probability=failure_probability,
-                rule=interval,
-            )
-            for name in certifier or ["exact"]
-        ]
-        title = f"$\\sigma$ = {statistics.sigma:g}, {len(statistics)} inputs"
-        panels.append((title, certified_lines(made)))
-    files = plot_certified_accuracy(panels, out or runs[0] / "certified-accuracy")
-    if as_json:
-        print(json.dumps({"files": files}))
+    stored = [run.statistics for run in read_runs(runs)]
+    if show == "probabilities":
+        stem = figure.out or runs[0] / "top-probabilities"
+        files = plot_top_probabilities([promise.bounds(run) for run in stored], stem, look=figure.look)
     else:
-        print("\n".join(files))
-        if not quiet:
-            print("Bands: 95 % interval of the test set.", file=sys.stderr)
+        made = [promise.certify(run, promise.rules()) for run in stored]
+        stem = figure.out or runs[0] / "certified-accuracy"
+        files = plot_certified_accuracy(made, stem, overlay=overlay, look=figure.look)
+    print(json.dumps({"files": files}) if as_json else "\n".join(files))

@@ -1,12 +1,12 @@
-"""Progress on stderr: a bar with the time left, silent with --quiet."""
+"""Progress on stderr: a bar with the time gone and the time to go, silent with --quiet."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, in all) that draws a bar on stderr while the block runs.
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A callback (done, in all, note="") that draws a bar on stderr while the block runs; the total may change.
 
     Args:
         what: text before the bar.
@@ -23,13 +23,19 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("remaining"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, note="")
+
+        def report(done: int, total: int, note: str = "") -> None:
+            progress.update(task, completed=done, total=total, note=note)
+
+        yield report

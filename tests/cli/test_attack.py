@@ -42,7 +42,7 @@ def test_attack_over_weights(run, where, tmp_path):
     assert all(worst <= mix for worst, mix in zip(*(summary["accuracy"][k] for k in ("worst", "mix")), strict=True))
     for ending in ("png", "pdf", "csv"):
         assert (tmp_path / f"attack.{ending}").stat().st_size > 0
-    assert (tmp_path / "attack.csv").read_text().startswith("panel,curve,x,accuracy\n")
+    assert (tmp_path / "attack.csv").read_text().startswith("panel,curve,mixing_weight,accuracy,lower,upper\n")
     table = run("attack", *where, *options[:6], "--sigma", 0.4, "--draws", 4, "--attack", "mix")
     assert table.out.splitlines()[0].split() == ["|", "mixing", "weight", "|", "clean", "|", "mix", "|", "worst", "|"]
 

@@ -1,0 +1,52 @@
+"""What a table says of a run beside certified accuracy: clean accuracy, abstentions, and what the draws cost."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from certmix.certification.certify import Certificates
+from certmix.pareto import robust_shares
+from certmix.tables import percent_text
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One rule of one run.
+
+    Attributes:
+        clean_accuracy: share of inputs that the mixture gets right, with h as its draws estimate it; None where the accurate
+            model was not recorded.
+        abstained: share of inputs at which nothing is certified.
+        draws: selection and estimation draws per input, mean.
+        seconds: sampling time per input, mean.
+    """
+
+    clean_accuracy: float | None
+    abstained: float
+    draws: float
+    seconds: float
+    headers: ClassVar[tuple[str, ...]] = ("clean", "abstained", "draws", "s per input")
+
+    def cells(self) -> list[str]:
+        """Text under `headers`: shares in percent, accuracy rounded down and abstentions up."""
+        clean = "" if self.clean_accuracy is None else percent_text(self.clean_accuracy)
+        return [clean, percent_text(self.abstained, up=True), f"{self.draws:.0f}", f"{self.seconds:.3g}"]
+
+
+def summarise(statistics: "Statistics", certificates: Certificates) -> list[RunSummary]:
+    """A summary per rule of certificates of these draws."""
+    votes = "hard" if certificates.promise is None else certificates.promise.votes
+    g, h = statistics.accurate_probabilities, robust_shares(statistics, votes)
+    selected = statistics.selection_counts.sum(axis=1) + statistics.selection_invalid
+    draws = float((selected + statistics.estimation_draws).mean())
+    found = []
+    for rule, radius in zip(certificates.rules, certificates.radius, strict=True):
+        clean = None
+        if g is not None:
+            clean = float(
+                rule.clean_accuracy(g, h, statistics.labels, accurate_vote=rule.accurate_vote)(rule.parameter)
+            )
+        found.append(RunSummary(clean, float((radius == 0).mean()), draws, float(statistics.seconds.mean())))
+    return found
