@@ -12,6 +12,8 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton: the noise kernels run on the CPU
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="certmix-tests-")  # calibrations are not the user's
 settings.register_profile("certmix", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("certmix")

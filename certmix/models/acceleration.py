@@ -30,8 +30,8 @@ class Accelerated(nn.Module):
 
     def __init__(self, model: nn.Module, precision: str, fast: bool) -> None:
         super().__init__()
-        self.precision, self.fast, self._dtype = precision, fast, PRECISIONS[precision]
-        self.model = model.to(self._dtype)
+        self.precision, self.fast, self.dtype = precision, fast, PRECISIONS[precision]
+        self.model = model.to(self.dtype)
         if fast:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -40,11 +40,20 @@ class Accelerated(nn.Module):
         return f"precision={self.precision}, fast={self.fast}"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Float32 logits of float32 inputs."""
+        """Float32 logits of inputs in float32 or in the precision."""
         if self.fast and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        outputs: torch.Tensor = self.model(inputs.to(self._dtype))
+        outputs: torch.Tensor = self.model(inputs.to(self.dtype))
         return outputs.float()
+
+
+def input_buffer(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Zeros of a batch's shape in the precision and layout that the model computes in, so that it converts nothing."""
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    if not isinstance(model, Accelerated):
+        return torch.zeros(shape, device=device)
+    layout = torch.channels_last if model.fast and len(shape) == 4 else torch.contiguous_format
+    return torch.zeros(shape, dtype=model.dtype, device=device).to(memory_format=layout)
 
 
 def accelerate(model: nn.Module, *, precision: str = "fp32", fast: bool = False) -> nn.Module:

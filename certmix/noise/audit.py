@@ -48,11 +48,19 @@ class NoiseAudit:
 
     def __call__(self, noise: torch.Tensor) -> None:
         """Take some of the noise: float32 in units of sigma, or integers; shape (draws, size)."""
-        part = noise.reshape(-1)[: min(_ELEMENTS, max(noise.numel() // _SHARE, _FEW))]
+        part = noise.reshape(-1)[: self.share(noise.numel())]
         if part.device.type == "cpu":
             self._take(part.numpy())
-        else:  # the host must not wait here: looked at in `check`
-            self._waiting.append(part.clone())
+        else:
+            self.keep(part.clone())
+
+    def share(self, elements: int) -> int:
+        """How many of so many elements, the first, it wants to see."""
+        return min(_ELEMENTS, max(elements // _SHARE, _FEW), elements)
+
+    def keep(self, part: torch.Tensor) -> None:
+        """Take that share, in a tensor of its own; looked at in `check`, since the host must not wait for a GPU here."""
+        self._waiting.append(part)
 
     def _take(self, flat: NDArray[np.float32] | NDArray[np.int16]) -> None:
         if flat.size >= 64:

@@ -5,7 +5,8 @@ import math
 import torch
 
 from certmix.noise.audit import NoiseAudit
-from certmix.noise.stream import Purpose, WordStream
+from certmix.noise.fused import runs_kernels
+from certmix.noise.stream import Address, Purpose, WordStream
 
 _CHUNK = 1 << 16  # elements worked on at a time, to stay in the processor's cache
 
@@ -30,6 +31,7 @@ class GaussianNoise:
     ) -> None:
         self.sigma, self.size, self.audit = sigma, size, audit
         self._stream = WordStream(seed, size, device)
+        self._fused = runs_kernels(device)
         self._rows = max(1, _CHUNK // size) if device.type == "cpu" else 1 << 62
 
     def accept(self, clean: torch.Tensor, index: int) -> None:
@@ -37,12 +39,24 @@ class GaussianNoise:
 
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """See `Noise.add_to`."""
+        if self._fused:
+            self._add_fused(noisy, clean, self._stream.address(index, purpose, start))
+            return
         for begin in range(0, len(noisy), self._rows):
             part = noisy[begin : begin + self._rows]
-            self._standard_normal(part, self._stream.words(index, purpose, start + begin, len(part)))
+            normal = torch.empty(len(part), self.size, device=part.device)
+            self._standard_normal(normal, self._stream.words(index, purpose, start + begin, len(part)))
             if begin == 0 and self.audit is not None:
-                self.audit(part)
-            torch.add(clean, part, alpha=self.sigma, out=part)
+                self.audit(normal)
+            part.copy_(torch.add(clean, normal, alpha=self.sigma, out=normal).view(part.shape))
+
+    def _add_fused(self, noisy: torch.Tensor, clean: torch.Tensor, address: Address) -> None:
+        from certmix.noise import kernels  # needs Triton
+
+        seen = torch.empty(0 if self.audit is None else self.audit.share(len(noisy) * self.size), device=noisy.device)
+        kernels.add_normals(noisy, clean, seen, address, sigma=self.sigma)
+        if self.audit is not None:
+            self.audit.keep(seen)
 
     def check(self) -> None:
         """See `Noise.check`."""

@@ -4,14 +4,20 @@ The smoothed classifier is that of F(c(y)), c(y) = clip(round(G y)) / G at y = x
 `certmix.noise.table` proves that clip(G x + Z) / G, drawn here without any float, has the law of c(y).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from certmix.errors import InvalidArgument, NoiseError
 from certmix.noise.audit import NoiseAudit
-from certmix.noise.stream import Purpose, WordStream
+from certmix.noise.fused import runs_kernels
+from certmix.noise.stream import Address, Purpose, WordStream
 from certmix.noise.table import clip_range, thresholds
+
+if TYPE_CHECKING:
+    from certmix.noise.kernels import Tables  # needs Triton
 
 _CHUNK = 1 << 16
 _OFF_GRID = 1e-4  # of a step: float32 leaves a grid of 255 by 1e-5; two roundings are allowed on finer grids
@@ -46,23 +52,31 @@ class IntegerNoise:
         edges = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
         low, high = self._count(edges), self._count(edges | np.uint64((1 << 48) - 1))
         self._by_16_bits = np.where(low == high, low - self._reach, _UNDECIDED).astype(np.int16)
-        self._on_device = device.type != "cpu"
-        self._rows = max(1, _CHUNK // size) if not self._on_device else 1 << 62
-        if self._on_device:
+        self._rows = max(1, _CHUNK // size) if device.type == "cpu" else 1 << 62
+        self._tables: Tables | None = None
+        self._overflow: torch.Tensor | None = None
+        if runs_kernels(device):
+            self._prepare_kernel(device)
+        elif device.type != "cpu":
             self._prepare_device(device)
+
+    def _prepare_kernel(self, device: torch.device) -> None:
+        from certmix.noise.kernels import Tables  # needs Triton
+
+        self._tables = Tables.of(self._thresholds, device)
 
     def _prepare_device(self, device: torch.device) -> None:
         table = [int(value) for value in self._thresholds]
         self._ceil32 = torch.tensor([-(-value >> 32) for value in table], device=device)
         self._floor32 = torch.tensor([value >> 32 for value in table], device=device)
         self._full64 = torch.tensor([value + _SIGN for value in table], device=device)
-        self.overflow = torch.zeros((), dtype=torch.int64, device=device)  # read once per input by `check`
+        self._overflow = torch.zeros((), dtype=torch.int64, device=device)  # read once per input by `check`
 
     def check(self) -> None:
         """See `Noise.check`; also refuses a batch that had more undecided elements than there was room for."""
         if self.audit is not None:
             self.audit.check()
-        if self._on_device and int(self.overflow):
+        if self._overflow is not None and int(self._overflow):
             raise NoiseError(f"integer noise had over {_TIES} undecided elements in a batch; use a smaller batch.")
 
     def _count(self, uniform: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -88,18 +102,32 @@ class IntegerNoise:
 
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """See `Noise.add_to`; `clean` is one that `accept` took."""
+        if self._tables is not None:
+            self._add_fused(noisy, clean, self._stream.address(index, purpose, start), self._tables)
+            return
         steps = (clean * self.levels).round().to(torch.int16)
         for begin in range(0, len(noisy), self._rows):
             part = noisy[begin : begin + self._rows]
             integers = self.integers(index, purpose, start + begin, len(part))
             if begin == 0 and self.audit is not None:
                 self.audit(integers)
-            part.copy_(integers.add_(steps).clamp_(self._lowest, self._reach)).div_(self.levels)
+            values = integers.add_(steps).clamp_(self._lowest, self._reach).to(torch.float32).div_(self.levels)
+            part.copy_(values.view(part.shape))
+
+    def _add_fused(self, noisy: torch.Tensor, clean: torch.Tensor, address: Address, tables: "Tables") -> None:
+        from certmix.noise import kernels  # needs Triton
+
+        share = 0 if self.audit is None else self.audit.share(len(noisy) * self.size)
+        seen = torch.empty(share, dtype=torch.int16, device=noisy.device)
+        clip = (self._lowest, self._reach)
+        kernels.add_integers(noisy, clean, seen, address, tables, levels=self.levels, clip=clip)
+        if self.audit is not None:
+            self.audit.keep(seen)
 
     def integers(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
         """Z of consecutive draws, int16, shape (draws, size), on the device."""
         words = self._stream.words(index, purpose, start, draws)
-        if self._on_device:
+        if self._stream.device.type != "cpu":
             return self._integers_on_device(words, index, purpose, start)
         return torch.from_numpy(self._integers_on_host(words.numpy().view(np.uint32), index, purpose, start))
 
@@ -131,5 +159,6 @@ class IntegerNoise:
         exact = torch.searchsorted(self._full64, full ^ _SIGN, right=True)
         # The unused places repeat element 0 with its own exact value, so that writing them changes nothing.
         low.view(-1)[place] = exact
-        self.overflow += (undecided.sum() > _TIES).to(torch.int64)
+        assert self._overflow is not None
+        self._overflow += (undecided.sum() > _TIES).to(torch.int64)
         return (low - self._reach).to(torch.int16)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
-_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-_ROUNDS = 10
+MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+ROUNDS = 10
 WORDS_PER_COUNTER = 8  # 32-bit words that one counter value yields
 
 
@@ -57,11 +57,11 @@ def philox4x64(key: tuple[int, int], counter: tuple[torch.Tensor, int, int, int]
     """
     words = [counter[0], *(torch.full_like(counter[0], _signed(word)) for word in counter[1:])]
     k0, k1 = key
-    for _ in range(_ROUNDS):
-        high0, low0 = _multiply(words[0], _MULTIPLIERS[0])
-        high1, low1 = _multiply(words[2], _MULTIPLIERS[1])
+    for _ in range(ROUNDS):
+        high0, low0 = _multiply(words[0], MULTIPLIERS[0])
+        high1, low1 = _multiply(words[2], MULTIPLIERS[1])
         words = [high1 ^ words[1] ^ _signed(k0), low1, high0 ^ words[3] ^ _signed(k1), low0]
-        k0, k1 = (k0 + _WEYL[0]) & _MASK64, (k1 + _WEYL[1]) & _MASK64
+        k0, k1 = (k0 + WEYL[0]) & _MASK64, (k1 + WEYL[1]) & _MASK64
     return tuple(words)
 
 

@@ -1,6 +1,6 @@
 """What every noise is: addressed words, and values that depend on their address only."""
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,18 @@ from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words, ph
 
 Purpose = Literal["selection", "estimation", "prediction", "prediction-selection"]
 _PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3, "prediction-selection": 4}
+
+
+class Address(NamedTuple):
+    """Where a draw's words come from.
+
+    Attributes:
+        numbers: the two key words, then the counter's lowest word, input index and purpose, each below 2^64.
+        counters: counter values to a draw.
+    """
+
+    numbers: tuple[int, int, int, int, int]
+    counters: int
 
 
 class Noise(Protocol):
@@ -33,7 +45,8 @@ class Noise(Protocol):
         """Write clean + noise of draws start, start + 1, ... into `noisy`, in place.
 
         Args:
-            noisy: float32 buffer, shape (draws, size), on the noise's device; overwritten.
+            noisy: buffer on the noise's device, overwritten: shape (draws, size) or (draws, *input_shape); float32, or the
+                model's precision; contiguous or channels last.
             clean: the input, float32, shape (size,), on the same device.
             index: the input's stable index in its data set.
             purpose: which stream: selection and estimation draws never share words.
@@ -68,6 +81,11 @@ class WordStream:
         else:
             words = device_words(self.seed, counter, first, count, self.device)
         return words.view(draws, self.words_per_draw)
+
+    def address(self, index: int, purpose: Purpose, start: int) -> Address:
+        """Where the words of a draw and those after it come from, for kernels that compute them themselves."""
+        first = self._counter(start) + 1  # NumPy increments before it generates
+        return Address((*split_key(self.seed), first, index, _PURPOSES[purpose]), self.counters_per_draw)
 
     def extra_word(self, index: int, purpose: Purpose, draw: int, element: int) -> int:
         """One more 32-bit word of one element, from a plane of its own."""

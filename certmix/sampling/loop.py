@@ -3,7 +3,6 @@
 Every draw's noise depends on its address alone, so that how draws are packed into passes changes no result.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from certmix.datasets import Dataset
 from certmix.errors import SamplingError
+from certmix.models.acceleration import input_buffer
 from certmix.noise import Noise, Purpose
 from certmix.runs.records import InputRecord, PartialRecord, SoftRow
 from certmix.sampling.counting import VoteCounter
@@ -112,11 +112,10 @@ class DrawLoop:
         self._planner = PassPlanner(self.batch, slots, plan.num_selection, plan.looks, choice_first=plan.soft)
         self._counter = VoteCounter(slots, plan.num_classes, plan.num_selection, soft=plan.soft, device=self.device)
         self._spare = slots
-        self._size = math.prod(self.dataset.input_shape)
         self._allocate()
 
     def _allocate(self) -> None:
-        self._buffer = torch.zeros(self.batch, self._size, dtype=torch.float32, device=self.device)
+        self._buffer = input_buffer(self.robust, (self.batch, *self.dataset.input_shape), self.device)
         self._slot = torch.full((self.batch,), self._spare, dtype=torch.int64, device=self.device)
         self._stage = torch.full((self.batch,), ESTIMATION, dtype=torch.int64, device=self.device)
 
@@ -174,7 +173,7 @@ class DrawLoop:
             self.noise.add_to(rows, owner.clean, index=owner.index, purpose=purpose, start=part.first_draw)
             self._slot[part.begin : part.end] = part.work.slot
             self._stage[part.begin : part.end] = part.stage
-        logits: torch.Tensor = self.robust(self._buffer.view(self.batch, *self.dataset.input_shape))
+        logits: torch.Tensor = self.robust(self._buffer)
         return logits
 
     def _count(self, logits: torch.Tensor, segments: list[Segment]) -> None:

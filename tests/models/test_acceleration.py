@@ -9,7 +9,7 @@ import certmix
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint, make_architecture
-from certmix.models.acceleration import PRECISIONS, accelerate, fold_batch_norms
+from certmix.models.acceleration import PRECISIONS, accelerate, fold_batch_norms, input_buffer
 from certmix.models.architectures import Normalized
 from certmix.models.cifar_resnet import CifarResNet
 from certmix.sampling.execution import Execution
@@ -137,3 +137,20 @@ def test_runs_record_what_was_evaluated_and_vote_almost_alike(way):
     plain, other = (certmix.sample(each, data, **how) for each in (model, accelerate(model, **way)))
     moved = np.abs(plain.estimation_counts - other.estimation_counts).sum() / 2
     assert moved <= (5 if "precision" not in way else 120)
+
+
+@pytest.mark.parametrize("noise", ["integer", "float"])
+def test_noise_written_as_the_model_computes_gives_the_votes_of_float32_inputs(noise, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8)) / np.float32(255)
+    data = ArrayDataset(images, [0, 1], num_classes=4, grid_levels=255)
+    model = accelerate(_network(), precision="bf16", fast=True)
+    buffer = input_buffer(model, (5, 3, 8, 8), torch.device("cpu"))
+    assert buffer.dtype == torch.bfloat16
+    assert buffer.is_contiguous(memory_format=torch.channels_last)
+    how = {"sigma": 0.25, "num_selection": 20, "num_estimation": 300, "noise": noise, "seed": 3}
+    direct = certmix.sample(model, data, **how)
+    monkeypatch.setattr(
+        "certmix.sampling.loop.input_buffer", lambda model, shape, device: torch.zeros(shape, device=device)
+    )
+    converted = certmix.sample(model, data, **how)
+    assert np.array_equal(direct.estimation_counts, converted.estimation_counts)
