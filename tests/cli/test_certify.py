@@ -26,7 +26,7 @@ def stored(run, model, tmp_path):
 def test_sampling_prints_a_table_and_writes_what_it_says(run, model, tmp_path):
     result = run(*_arguments(model, tmp_path / "run"), "--mixing-weight", 0.8, "--mixing-weight", 1)
     assert result.code == 0
-    assert result.out.startswith("| sigma | certifier | mixing weight | r = 0")
+    assert result.out.startswith("| sigma | certifier | rule ")
     assert "6 of 6 inputs of digits (split test, skip 1, max 6)" in result.err
     assert "wrong with probability at most 0.001" in result.err
     table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pydict()
@@ -66,9 +66,7 @@ def test_the_same_command_again_resumes_and_repeats_its_answer(run, model, tmp_p
 @pytest.mark.parametrize("table_format", ["latex", "csv"])
 def test_other_table_formats(run, stored, table_format):
     result = run("certify", stored, "--format", table_format)
-    assert result.out.startswith(
-        {"latex": r"\begin{tabular}", "csv": "sigma,certifier,mixing weight,r = 0"}[table_format]
-    )
+    assert result.out.startswith({"latex": r"\begin{tabular}", "csv": "sigma,certifier,rule,r = 0"}[table_format])
 
 
 def test_plot_writes_three_files(run, stored, tmp_path):

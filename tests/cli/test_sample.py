@@ -34,8 +34,10 @@ def test_sampling_draws_and_derives_nothing(run, stored, model, tmp_path):
 
 
 def test_it_says_what_the_draws_can_certify(run, model, tmp_path):
-    result = run("sample", "--robust", model, *DRAW, "--out", tmp_path / "run", "--mixing-weight", 0.5)
-    assert "200 draws can certify radii up to 0.000 at weight 0.5 (certificates need a weight above 0.5)." in result.err
+    result = run(
+        "sample", "--robust", model, *DRAW, "--out", tmp_path / "run", "--mixing-weight", 0.5, "--mixing-weight", 1
+    )
+    assert "200 draws can certify radii up to 0.891 at weight 1; nothing can be certified at weight 0.5" in result.err
 
 
 EVERY_OPTION = {
@@ -43,7 +45,7 @@ EVERY_OPTION = {
         *(("--N", 5), ("--N0", 5), ("--noise", "float"), ("--split", "nonsense"), ("--device", "cuda:99")),
         *(("--votes", "soft"), ("--robust", "h.safetensors"), ("--dataset", "digits"), ("--sigma", 0.5), ("--skip", 2)),
         *(("--max", 2), ("--seed", 3), ("--shard", "0/2"), ("--batch", 7), ("--trust-model",), ("--compile",)),
-        *(("-M", "arch=mlp"), ("--on-invalid", "count"), ("--stop-at-radius", 0.1), ("--mixture", "m"), ("--force",)),
+        *(("-M", "arch=mlp"), ("--on-invalid", "count"), ("--stop-at-radius", 0.1), ("--mixture", "m")),
     ],
     "certify --counts": [
         *(("--N", 5), ("--robust", "h.safetensors"), ("--certify-votes", "soft"), ("--mean-bound", "hoeffding")),
