@@ -5,7 +5,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -64,13 +63,6 @@ def need(mode: str, **options: object) -> None:
     missing = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is None]
     if missing:
         raise InvalidArgument(f"{mode} needs {', '.join(missing)}; see --help for an example.")
-
-
-def refuse_existing(*paths: Path | None, force: bool) -> None:
-    """Refuse paths that exist, unless `force`: called before the work, so that none is lost."""
-    for path in paths:
-        if path is not None and path.exists() and not force:
-            raise InvalidArgument(f"{path} must not exist, but does; choose another path or add --force.")
 
 
 def _flattened(function: Callable[..., None]) -> Callable[..., None]:

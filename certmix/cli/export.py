@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app
-from certmix.cli.command import command, refuse_existing
+from certmix.cli.command import command
 from certmix.cli.options import ForceOption, JsonOption
 from certmix.cli.output import Output
 from certmix.cli.values import output_path
@@ -35,9 +35,11 @@ def export_command(
     Cohen-format logs need no export: certify writes them into the run folder as certificates*.tsv.
     """
     import certmix
+    from certmix.files import check_target
     from certmix.formats.count_table import export_counts
 
-    refuse_existing(counts, selection, force=force)
+    for path in (counts, *([selection] if selection else [])):
+        check_target(path, force=force)
     statistics = certmix.read_statistics(run)
     export_counts(statistics, counts, selection, force=force)
     written = {"counts": str(counts), **({"selection": str(selection)} if selection else {})}

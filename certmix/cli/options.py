@@ -25,6 +25,7 @@ from certmix.cli.values import (
     ascending,
     choice,
     output_path,
+    output_stem,
 )
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ RunOption = Annotated[
     Path | None, option("--out", "RUN", "Run folder; the same command again resumes.", output_path, OUTPUT)
 ]
 FolderOption = Annotated[Path | None, option("--out", "FOLDER", "Where what is derived goes.", output_path, OUTPUT)]
-StemOption = Annotated[Path | None, option("--out", "STEM", "Figure path without ending.", output_path, OUTPUT)]
+StemOption = Annotated[Path | None, option("--out", "STEM", "Figure path without ending.", output_stem, OUTPUT)]
 FileOption = Annotated[Path | None, option("--out", "FILE", "File to write.", output_path, OUTPUT)]
 ForceOption = Annotated[bool, option("--force", None, "Overwrite what exists.", None, OUTPUT)]
 RadiiOption = Annotated[

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from certmix.cli import app
-from certmix.cli.command import command, need, refuse_existing
+from certmix.cli.command import command, need
 from certmix.cli.options import (
     AccurateVoteOption,
     BatchOption,
@@ -56,14 +56,15 @@ def predict_command(
     from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.datasets.batches import stack
     from certmix.errors import InvalidArgument
-    from certmix.files import write_whole
+    from certmix.files import check_target, write_whole
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import MixturePredictor
     from certmix.sampling.devices import choose_device
     from certmix.tables import percent_text
 
     need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)
-    refuse_existing(out, force=force)
+    if out is not None:
+        check_target(out, force=force)
     err, rules = failure_probability or DEFAULT_FAILURE_PROBABILITY, wanted.rules(accurate_vote)
     if len(rules) != 1:
         raise InvalidArgument(f"predict follows one --mixing-weight or --threshold, got {len(rules)}.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certmix.cli import app, values
-from certmix.cli.command import command, refuse_existing
+from certmix.cli.command import command
 from certmix.cli.options import (
     DeviceOption,
     ForceOption,
@@ -89,9 +89,10 @@ def train_command(
     from certmix.cli.progress import progress_bar
     from certmix.datasets.holdout import hold_out
     from certmix.errors import InvalidArgument
+    from certmix.files import check_target
     from certmix.training.train import accuracy, save_model, train
 
-    refuse_existing(out, force=force)
+    check_target(out, force=force)
     if attack_radius and sigma:
         raise InvalidArgument(f"--attack-radius needs --sigma 0, got {sigma:g}; train with one or the other.")
     perturb = None

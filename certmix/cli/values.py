@@ -79,6 +79,15 @@ def output_path(text: str) -> Path:
     return Path(text)
 
 
+def output_stem(text: str) -> Path:
+    """Parser of a path without ending, to which figures add theirs: not a folder, beside which they would land."""
+    if text.endswith(("/", "\\")) or Path(text).is_dir():
+        raise typer.BadParameter(
+            f"must be a path without ending, got the folder {text!r}; add a name, as in {text}figure."
+        )
+    return output_path(text)
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Numbers of a comma-separated option, ascending, each once."""

@@ -43,8 +43,13 @@ def test_what_makes_no_sense_is_refused_in_one_line(run, stored, tmp_path):
     counts = tmp_path / "counts.txt"
     assert run("export", stored, "--counts", counts).code == 0
     (tmp_path / "bad.txt").write_text("1 2 3\n")
+    logs = tmp_path / "logs"
+    certified = ["certify", "--counts", counts, "--sigma", 0.5, "--out", logs]
+    assert run(*certified).code == run(*certified, "--force").code == 0
     for arguments, message in [
-        (["certify", "--counts", counts], "--counts needs --sigma"),
+        (["certify", "--counts", counts], "certify --counts needs --sigma"),
+        (["certify", "--counts", f"{counts},selection={counts}", "--sigma", 0.5], "must be of other draws"),
+        (["certify", "--counts", counts, "--sigma", 0.5, "--out", logs], "must not exist, but does; choose another"),
         (["certify", "--counts", counts, "--sigma", 0], "--sigma must be in (0, 100]"),
         (["certify", "--counts", counts, "--sigma", 0.5, stored], "certify --counts does not take [RUN]..."),
         (["certify", "--counts", counts, "--sigma", 0.5, "--real-valued"], "does not take --real-valued"),
@@ -70,5 +75,5 @@ def test_invalid_votes_are_not_left_out_silently(run, tmp_path):
     assert run("certify", "--robust", robust, *options, *how).code == 0
     result = run("export", tmp_path / "run", "--counts", tmp_path / "c.txt")
     assert (result.code, result.out) == (2, "")
-    assert "holds invalid votes, which the text format cannot" in result.err
+    assert "a count table cannot hold invalid votes" in result.err
     assert not (tmp_path / "c.txt").exists()

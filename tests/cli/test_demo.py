@@ -17,7 +17,7 @@ def test_the_demo_runs_and_resumes(run, tmp_path, monkeypatch):
     assert first.code == 0, first.err
     summary = json.loads(first.out)
     rows = summary["certified_accuracy"]
-    assert {(row["sigma"], row["certifier"], row["mixing_weight"]) for row in rows} == {
+    assert {(row["sigma"], row["certifier"], row["weight"]) for row in rows} == {
         (s, c, w) for s in demo.SIGMAS for c in demo.CERTIFIERS for w in demo.WEIGHTS
     }
     assert all(Path(path).stat().st_size > 0 for path in summary["files"])

@@ -8,7 +8,7 @@ import typer
 
 import certmix
 import certmix.cli.commands
-from certmix.certifiers import LABELS
+from certmix.certifiers import CERTIFIERS as REGISTRY
 from certmix.cli import app
 from certmix.cli.options import CERTIFIERS
 
@@ -64,7 +64,7 @@ def test_cohens_names_are_accepted():
 
 
 def test_certifiers_of_the_command_line_are_those_of_the_registry():
-    assert set(CERTIFIERS) == set(LABELS)
+    assert set(CERTIFIERS) == set(REGISTRY)
 
 
 def test_the_version_is_printed(run):

@@ -108,3 +108,16 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(run, model, tmp_path):
         result = run("inspect", *arguments)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), (arguments, result.err)
         assert message in result.err
+
+
+def test_a_manifest_cannot_steer_the_terminal(run, model, tmp_path):
+    draw = ("--dataset", "digits", "--sigma", 0.5, "--N", 60, "--max", 1, "--out", tmp_path / "run")
+    assert run("sample", "--robust", model, *draw).code == 0
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["environment"]["device"] = "\x1b]0;owned\x07\x1b[31mred"
+    path.write_text(json.dumps(manifest))
+    shown = run("inspect", tmp_path / "run")
+    assert shown.code == 0, shown.err
+    assert r"device: \x1b]0;owned\x07\x1b[31mred" in shown.out
+    assert "\x1b" not in shown.out + run("inspect", tmp_path / "run", "--json").out

@@ -25,17 +25,19 @@ def test_a_sweep_of_stored_draws(run, runs, tmp_path):
     result = run("pareto", *runs, "--baseline", 0.25, "--json", "--radii", "0,0.1,0.2", "--out", tmp_path / "sweep")
     assert result.code == 0, result.err
     summary = json.loads(result.out)
-    assert set(summary["matched"][0]) >= {"sigma", "mixing_weight", "clean_accuracy", "radii", "certified_accuracy"}
-    assert set(summary["frontier"]) == {"radii", "certified_accuracy", "sigma", "mixing_weight"}
-    assert summary["baseline"]["mixing_weight"] == 1.0
+    assert set(summary["matched"][0]) >= {"sigma", "rule", "clean_accuracy", "radii", "certified_accuracy"}
+    assert set(summary["frontier"]) == {"radii", "certified_accuracy", "sigma", "rule"}
+    assert summary["baseline"]["rule"]["parameter"] == 1.0
     assert summary["frontier"]["radii"] == [0.0, 0.1, 0.2]
     assert len(pq.read_table(tmp_path / "sweep.parquet")) == 3 * (len(runs) + len(summary["matched"]))
     for ending in ("png", "pdf", "csv"):
         assert (tmp_path / f"sweep.{ending}").stat().st_size > 0
     table = run("pareto", *runs, "--baseline", 0.25, "--certifier", "theorem-a1", "--certifier", "exact")
     assert table.out.count("| clean ") == 2
-    assert "Weights were chosen on the same 8 inputs" in table.err
+    assert "were chosen on the same 8 inputs" in table.err
     split = run("pareto", *runs, "--target", 0.0, "--choose-on", 0.5, "--accurate-vote", "softmax", "--mode", "matched")
+    by_rule = run("pareto", *runs, "--target", 0.0, "--rule", "linear", "--rule", "threshold", "--json", "--radii", "0")
+    assert {pair["rule"]["kind"] for pair in json.loads(by_rule.out)["matched"]} == {"linear", "threshold"}
     assert "chosen on 4 inputs and reported on the other 4" in split.err
 
 
@@ -53,6 +55,8 @@ def test_bad_input_is_one_line(run, runs, model, tmp_path):
         ((*runs, "--baseline", 0.3), "baseline must be one of the sigmas"),
         ((*runs, "--target", 1), "target clean accuracy must be one that some weight reaches"),
         ((*runs, "--baseline", 0.25, "--certifier", "best"), "--certifier must be one of"),
+        ((*runs, "--baseline", 0.25, "--out", f"{tmp_path}/"), "--out must be a path without ending, got the folder"),
+        ((*runs, "--baseline", 0.25, "--accurate-log", good), "pareto RUN does not take --accurate-log"),
         (("--baseline", 0.25), "pareto needs run folders, or --log"),
         (("--log", f"{good}:0.5", "--baseline", 0.5), "--log needs --accurate-log"),
         (("--log", f"{good}", "--accurate-log", good, "--baseline", 0.5), "--log must be FILE:SIGMA"),
@@ -70,4 +74,4 @@ def test_published_logs_without_any_model(run, shared_data):
     result = run("pareto", *logs, "--accurate-log", folder / "accurate_lanet.tsv", "--baseline", 0.25, "--json")
     summary = json.loads(result.out)
     assert [pair["sigma"] for pair in summary["matched"]] == [0.25, 0.5, 1.0]
-    assert summary["matched"][2]["mixing_weight"] == pytest.approx(0.82925, abs=1e-5)
+    assert summary["matched"][2]["rule"]["parameter"] == pytest.approx(0.82925, abs=1e-5)

@@ -21,13 +21,21 @@ def test_predictions_are_counted_and_written(run, model, tmp_path):
 
 def test_bad_options_are_one_line(run, model, tmp_path):
     for options, message in (
-        (("--mixing-weight", 0.5), "mixing_weight must be 1 without an accurate model"),
+        (("--mixing-weight", 0.5), "rule must be weight 1 without an accurate model"),
         (("--num-estimation", 3), "num_estimation must be at least"),
-        (("--out", tmp_path / "no" / "where.tsv", "--max", 1, "--num-estimation", 100), "No such file or directory: "),
+        (("--mixing-weight", 0.8, "--threshold", 0.6), "follows one --mixing-weight or --threshold, got 2"),
+        (("--out", model / "x.tsv", "--max", 1, "--num-estimation", 100), "must lie in a folder, but"),
     ):
         result = run("predict", "--robust", model, "--dataset", "digits", "--sigma", 0.5, *options)
         assert (result.code, result.out) == (2, "")
         assert message in result.err
+    out = tmp_path / "predictions.tsv"
+    out.write_text("mine")
+    few = ("--robust", model, "--dataset", "digits", "--sigma", 0.5, "--max", 1, "--N", 100, "--out", out)
+    assert "must not exist, but does; choose another or add --force." in run("predict", *few).err
+    assert out.read_text() == "mine"
+    assert run("predict", *few, "--force").code == 0
+    assert out.read_text() != "mine"
     result = run("predict", "--robust", model)
     assert "predict needs --dataset, --sigma" in result.err
 
@@ -45,7 +53,7 @@ def test_stopping_early_says_what_it_saved(run, model, tmp_path):
     again = run("certify", tmp_path / "run", "--json", "-q")
     described = json.loads(again.out)["runs"][0]
     assert described["estimation_draws_used"] + described["estimation_draws_saved"] == 6000
-    assert described["schedule"]["target_radius"] == 0.3
+    assert described["draws"]["schedule"]["target_radius"] == 0.3
     refused = run("certify", tmp_path / "run", "--failure-probability", 0.01)
     assert refused.code == 2
     assert "this run could stop early" in refused.err

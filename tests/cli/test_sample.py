@@ -34,8 +34,10 @@ def test_sampling_draws_and_derives_nothing(run, stored, model, tmp_path):
 
 
 def test_it_says_what_the_draws_can_certify(run, model, tmp_path):
-    result = run("sample", "--robust", model, *DRAW, "--out", tmp_path / "run", "--mixing-weight", 0.5)
-    assert "200 draws can certify radii up to 0.000 at weight 0.5 (certificates need a weight above 0.5)." in result.err
+    result = run(
+        "sample", "--robust", model, *DRAW, "--out", tmp_path / "run", "--mixing-weight", 0.5, "--mixing-weight", 1
+    )
+    assert "200 draws can certify radii up to 0.891 at weight 1; nothing can be certified at weight 0.5" in result.err
 
 
 EVERY_OPTION = {
@@ -43,7 +45,7 @@ EVERY_OPTION = {
         *(("--N", 5), ("--N0", 5), ("--noise", "float"), ("--split", "nonsense"), ("--device", "cuda:99")),
         *(("--votes", "soft"), ("--robust", "h.safetensors"), ("--dataset", "digits"), ("--sigma", 0.5), ("--skip", 2)),
         *(("--max", 2), ("--seed", 3), ("--shard", "0/2"), ("--batch", 7), ("--trust-model",), ("--compile",)),
-        *(("-M", "arch=mlp"), ("--on-invalid", "count"), ("--stop-at-radius", 0.1), ("--mixture", "m"), ("--force",)),
+        *(("-M", "arch=mlp"), ("--on-invalid", "count"), ("--stop-at-radius", 0.1), ("--mixture", "m")),
     ],
     "certify --counts": [
         *(("--N", 5), ("--robust", "h.safetensors"), ("--certify-votes", "soft"), ("--mean-bound", "hoeffding")),
@@ -142,3 +144,22 @@ def test_several_runs_have_no_folder_in_common(run, model, stored, tmp_path):
     assert [entry["files"][0] for entry in json.loads(result.out)["runs"]] == [
         str(folder / "certificates.parquet") for folder in (stored, other)
     ]
+
+
+def test_a_colon_in_a_path_is_a_name_like_any_other(run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("certify", "--robust", model, *DRAW, "--out", "a:b/run")
+    assert result.code == 0, result.err
+    assert (tmp_path / "a:b" / "run" / "certificates.parquet").is_file()
+
+
+def test_certificates_replace_those_before_as_one_set(run, stored):
+    assert run("certify", stored, "--mixing-weight", 0.8, "--mixing-weight", 1).code == 0
+    assert run("certify", stored).code == 0
+    assert [path.name for path in sorted(stored.glob("certificates*"))] == ["certificates.parquet", "certificates.tsv"]
+
+
+def test_a_threshold_is_a_rule_like_a_weight(run, stored):
+    result = run("certify", stored, "--threshold", 0.6, "--mixing-weight", 1, "--json")
+    assert [row["rule"] for row in json.loads(result.out)["certified_accuracy"]] == ["weight 1", "threshold 0.6"]
+    assert run("verify", stored, "--sample", 1).code == 0

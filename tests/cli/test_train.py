@@ -19,7 +19,7 @@ def test_a_trained_model_can_be_loaded_and_says_how_it_was_made(run, tmp_path):
     assert certmix.load_model(str(out))
     again = run("train", "--dataset", "digits", "--out", out)
     assert again.code == 2
-    assert "must not exist, but does; choose another path or add --force." in again.err
+    assert "must not exist, but does; choose another or add --force." in again.err
 
 
 def test_bad_options_are_one_line(run, tmp_path):
