@@ -139,5 +139,5 @@ def _record_file(archive: zipfile.ZipFile, array: _Member, descriptor: int, path
             start += entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
             rows = os.dup(descriptor)
         else:
-            rows = unpack(member, entry.file_size, path)
+            rows = unpack(member.read, entry.file_size, path)
     return RecordFile(path, rows, start=start, stride=math.prod(array.shape[1:]), count=array.shape[0])
