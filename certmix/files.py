@@ -89,7 +89,7 @@ def open_regular(path: str | Path, what: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except (FileNotFoundError, NotADirectoryError):
-        raise InvalidArgument(f"{what} {path} must exist; check the path.") from None
+        raise InvalidArgument(f"{what} must exist, got {str(path)!r}; check the path.") from None
     except OSError as error:
         blame_machine(error, f"{what} {path}")
         raise InvalidArgument(f"{what} {path} must be a file that can be read, got: {error.strerror}.") from None

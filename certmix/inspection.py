@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from certmix.datasets import Dataset, Subset
+from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
+from certmix.models.acceleration import Accelerated
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DiffusionDenoiser
 from certmix.runs.store import Statistics
@@ -43,13 +45,15 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
     parts = list(model.modules())
     sizes = [parameter.numel() for parameter in model.parameters()]
     norm = next((part for part in parts if isinstance(part, Normalized)), None)
+    accelerated = next((part for part in parts if isinstance(part, Accelerated)), None)
     denoiser = next((part for part in parts if isinstance(part, DiffusionDenoiser)), None)
     linear = [part for part in parts if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear))]
     return {
-        "type": type(norm.model if norm is not None and model is norm else model).__name__,
+        "type": type(_inside(model)).__name__,
         "parameters": sum(sizes),
         "layers": len(linear),
         "precision": sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}),
+        "accelerated": None if accelerated is None else accelerated.extra_repr(),
         "normalisation": None if norm is None else {"mean": _flat(norm.mean), "std": _flat(norm.std)},
         "denoiser": None if denoiser is None else denoiser.extra_repr(),
         "first_layer_takes": None if not linear else _first_layer(linear[0]),
@@ -71,8 +75,7 @@ def check_on(model: torch.nn.Module, dataset: Dataset, count: int = 100) -> dict
     positions = [int(i * len(dataset) / min(count, len(dataset))) for i in range(min(count, len(dataset)))]
     part = Subset(dataset, positions)
     outputs, labels = [], torch.as_tensor(part.labels)
-    for start in range(0, len(part), _BATCH):
-        batch = torch.stack([part[row][0] for row in range(start, min(start + _BATCH, len(part)))])
+    for batch, _ in batches(part, _BATCH):
         try:
             outputs.append(model.eval()(batch))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -126,6 +129,13 @@ def _remarks(logits: torch.Tensor, right: float, dataset: Dataset) -> list[str]:
     if right < 1.5 / dataset.num_classes:
         remarks.append("accuracy is no better than guessing: check normalisation, the order of classes, and resizing")
     return remarks
+
+
+def _inside(model: torch.nn.Module) -> torch.nn.Module:
+    """The network behind the wrappers that a spec's options put around it."""
+    while isinstance(model, (Accelerated, Normalized)):
+        model = model.model
+    return model
 
 
 def _first_layer(layer: torch.nn.Conv2d | torch.nn.Linear) -> str:

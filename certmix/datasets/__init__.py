@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from certmix.datasets.base import Dataset, Subset
 from certmix.datasets.cifar import load_cifar10, load_cifar100
@@ -56,22 +57,32 @@ def load_dataset(
         raise InvalidArgument(
             f"a data set must have 2 to {_MOST_CLASSES:,} classes, got {whole.num_classes} in {spec}; is num_classes right?"
         )
+    if skip == 1 and max is None and indices is None:
+        return whole
+    return Subset(whole, _positions(whole, skip, max, indices), skip=skip, max=max, indices=indices)
+
+
+def _positions(whole: Dataset, skip: int, max: int | None, indices: str | None) -> NDArray[np.int64]:
     for name, value in (("skip", skip), ("max", max)):
         if value is not None and value < 1:
             raise InvalidArgument(f"{name} must be >= 1, got {value}.")
-    positions = np.arange(len(whole))[::skip][:max]
-    if indices is not None:
-        wanted = [_integer("indices", part) for part in indices.split(",")]
-        place = {int(index): row for row, index in enumerate(whole.indices)}
-        for index in wanted:
-            if index not in place:
-                raise InvalidArgument(f"indices must be positions of {spec} ({split or 'default'} split), got {index}.")
-        if len(set(wanted)) < len(wanted):
-            raise InvalidArgument(f"indices must name each input once, got {_first_repeat(wanted)} twice.")
-        positions = np.array([place[index] for index in wanted])
-    if skip == 1 and max is None and indices is None:
-        return whole
-    return Subset(whole, positions, skip=skip, max=max, indices=indices)
+    if indices is None:
+        return np.arange(len(whole))[::skip][:max]
+    if skip != 1 or max is not None:
+        raise InvalidArgument(
+            f"indices choose the inputs themselves, got skip {skip} and max {max} beside them; drop one."
+        )
+    wanted = [_integer("indices", part) for part in indices.split(",")]
+    place = {int(index): row for row, index in enumerate(whole.indices)}
+    seen: set[int] = set()
+    for index in wanted:
+        if index not in place:
+            split = whole.subset.get("split", "default")
+            raise InvalidArgument(f"indices must be positions of {whole.spec} ({split} split), got {index}.")
+        if index in seen:
+            raise InvalidArgument(f"indices must name each input once, got {index} twice.")
+        seen.add(index)
+    return np.array([place[index] for index in wanted])
 
 
 def _load_whole(spec: str, split: str | None, trust_model: bool) -> Dataset:
@@ -105,10 +116,6 @@ def _read(options: dict[str, str], spec: str, **known: Callable[[str, str], obje
     """The options of a spec as values. Raises InvalidArgument for one that is none of the known."""
     refuse_unknown(options, known, spec)
     return {name: known[name](name, text) for name, text in options.items()}
-
-
-def _first_repeat(values: list[int]) -> int:
-    return next(value for place, value in enumerate(values) if value in values[:place])
 
 
 def _text(name: str, text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from certmix.datasets.base import Dataset
+from certmix.datasets.images import read_image
 from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.mapped import MappedDataset
 from certmix.errors import InvalidArgument
@@ -150,7 +151,7 @@ def _encoded(library: Any, made: Any, column: str) -> Callable[[int], bytes] | N
 
     def read(position: int) -> bytes:
         item = undecoded[position][column]
-        return bytes(item["bytes"]) if item["bytes"] is not None else Path(item["path"]).read_bytes()
+        return bytes(item["bytes"]) if item["bytes"] is not None else read_image(Path(item["path"]))
 
     return read
 

@@ -12,6 +12,7 @@ from PIL import Image
 from certmix.datasets.base import content_fingerprint, value_bytes
 from certmix.datasets.images import ImageReader
 from certmix.errors import InvalidArgument
+from certmix.specs import in_one_line
 
 
 class MapStyle(Protocol):
@@ -114,12 +115,9 @@ class MappedDataset:
             labels = next((values for values in stated if values is not None and _are_labels(values, count)), None)
         if labels is None:
             labels = [self._pair(self._source[position])[1] for position in range(count)]
-        array = np.asarray(labels)
-        if not _are_labels(array, count):
-            raise InvalidArgument(
-                f"labels of {self.spec} must be {count} integers, got {array.dtype} of shape {array.shape}."
-            )
-        return array.astype(np.int64)
+        if not _are_labels(labels, count):
+            raise InvalidArgument(f"labels of {self.spec} must be {count} integers, got {str(labels)[:80]}.")
+        return np.asarray(labels).astype(np.int64)
 
     def _convert(self, image: Any, position: int) -> torch.Tensor:
         where = f"input {position} of {self.spec}"
@@ -129,7 +127,7 @@ class MappedDataset:
             )
         if isinstance(image, Image.Image):
             return self._reader.convert(image, f"{position} of {self.spec}")
-        values = torch.as_tensor(np.asarray(image))
+        values = in_one_line(lambda: torch.as_tensor(np.asarray(image)), where)
         values = values.to(torch.float32) / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
         if self.input_shape and tuple(values.shape) != self.input_shape:
             raise InvalidArgument(
@@ -149,7 +147,10 @@ def _as_pair(item: Any) -> tuple[Any, Any]:
 
 
 def _are_labels(values: Any, count: int) -> bool:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # of several lengths
+        return False
     return array.shape == (count,) and array.dtype.kind in "iu"
 
 

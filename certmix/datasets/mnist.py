@@ -75,7 +75,7 @@ def _open(path: Path) -> int:
         return descriptor
     try:
         with open(descriptor, "rb") as handle, gzip.open(handle) as packed:
-            return unpack(packed, most_unpacked(os.fstat(descriptor).st_size), str(path))
+            return unpack(packed.read, most_unpacked(os.fstat(descriptor).st_size), str(path))
     except (OSError, EOFError, zlib.error) as error:
         blame_machine(error, str(path))
         raise InvalidArgument(f"{path} must be a whole gzip file, got: {error}; download it again.") from None

@@ -42,8 +42,6 @@ def load_npz(
     """
     wanted, truth = (f"{name}_{split}" if split else name for name in ("inputs", "labels"))
     spec, subset = spec or f"npz:{path}", {"split": split} if split else {}
-    if not Path(path).exists():
-        raise InvalidArgument(f"npz file must exist, got {path!r}; check the path.")
     try:
         with open(open_regular(path, "npz file"), "rb") as handle, zipfile.ZipFile(handle) as archive:
             inputs, labels = (_find(archive, name, path) for name in (wanted, truth))
@@ -139,5 +137,5 @@ def _record_file(archive: zipfile.ZipFile, array: _Member, descriptor: int, path
             start += entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
             rows = os.dup(descriptor)
         else:
-            rows = unpack(member, entry.file_size, path)
+            rows = unpack(member.read, entry.file_size, path)
     return RecordFile(path, rows, start=start, stride=math.prod(array.shape[1:]), count=array.shape[0])

@@ -4,10 +4,9 @@ import math
 import os
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO
 
 import numpy as np
 import torch
@@ -46,13 +45,13 @@ def most_unpacked(packed: int) -> int:
     return max(_UNPACKED, _RATIO * packed)
 
 
-def unpack(source: IO[bytes], most: int, name: str) -> int:
-    """A descriptor of a temporary file with all that a decompressing reader gives.
+def unpack(read: Callable[[int], bytes], most: int, name: str) -> int:
+    """A descriptor of a temporary file with all that a decompressing reader gives, asked for some bytes at a time.
 
     Raises: InvalidArgument: more than `most` bytes.
     """
     with tempfile.TemporaryFile() as plain:
-        while content := source.read(1 << 20):
+        while content := read(1 << 20):
             if plain.tell() + len(content) > most:
                 raise InvalidArgument(f"{name} must unpack to at most {most:,} bytes, got more.")
             plain.write(content)

@@ -12,9 +12,16 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from certmix.errors import InvalidArgument
+from certmix.models.architectures import Normalized
+from certmix.models.denoised import DenoisedClassifier
 
 OPTIONS = ("precision", "fast")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Wrappers of our own that check their inputs, which torch.fx cannot trace, and the models in them.
+_PARTS: dict[type[nn.Module], tuple[str, ...]] = {
+    Normalized: ("model",),
+    DenoisedClassifier: ("denoiser", "classifier"),
+}
 
 
 class Accelerated(nn.Module):
@@ -91,6 +98,11 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     """
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
         return model
+    if type(model) in _PARTS:
+        whole = copy.deepcopy(model)
+        for name in _PARTS[type(model)]:
+            setattr(whole, name, fold_batch_norms(getattr(whole, name)))
+        return whole
     try:
         traced = fx.symbolic_trace(copy.deepcopy(model).eval())
     except Exception:  # torch.fx raises whatever the model's code raises on symbols

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from certmix.errors import InvalidArgument
 from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
@@ -69,15 +69,10 @@ class Normalized(nn.Module):
 
         Raises: InvalidArgument: other channels than means, which broadcasting would turn into an image unasked.
         """
-        outputs: torch.Tensor = self.model((_of_channels(inputs, len(self.mean)) - self.mean) / self.std)
+        if len(self.mean) > 1 and inputs.shape[1] != len(self.mean):
+            raise InvalidArgument(
+                f"inputs must have {len(self.mean)} channels (as many as the normalisation), got {inputs.shape[1]}; "
+                "for grey images add mode=rgb to the data set, or use a model of grey images."
+            )
+        outputs: torch.Tensor = self.model((inputs - self.mean) / self.std)
         return outputs
-
-
-@fx.wrap  # a step of its own when torch.fx traces a model to fold its batch norms
-def _of_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
-    if channels > 1 and inputs.shape[1] != channels:
-        raise InvalidArgument(
-            f"inputs must have {channels} channels (as many as the normalisation), got {inputs.shape[1]}; "
-            "for grey images add mode=rgb to the data set, or use a model of grey images."
-        )
-    return inputs

@@ -6,7 +6,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,8 +35,6 @@ def read_state(path: str) -> tuple[State, dict[str, Any]]:
 
 def refuse_foreign_file(path: str) -> None:
     """Raise InvalidArgument where a model file is missing, empty, or an HTML page."""
-    if not Path(path).exists():
-        raise InvalidArgument(f"model file must exist, got {path!r}; check the path.")
     with open(open_regular(path, "model file"), "rb") as handle:
         start = handle.read(512)
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):

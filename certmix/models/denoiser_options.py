@@ -14,6 +14,7 @@ from certmix.errors import InvalidArgument
 from certmix.models.denoised import DenoisedClassifier, DiffusionDenoiser
 from certmix.models.noise_schedule import parse_schedule
 
+_LARGEST_SIDE = 8192
 Load = Callable[[str, dict[str, str]], nn.Module]
 
 
@@ -51,6 +52,8 @@ def denoiser_of(settings: dict[str, str], spec: str, load: Load) -> Callable[[nn
             prediction=settings.pop("prediction", "epsilon"),
             step_scale=_number("step_scale", settings.pop("step_scale", None)) or 1.0,
         )
+    if upsample is not None and not (upsample.is_integer() and 1 <= upsample <= _LARGEST_SIDE):
+        raise InvalidArgument(f"upsample must be a whole number of 1 to {_LARGEST_SIDE:,} pixels, got {upsample:g}.")
     side = None if upsample is None else int(upsample)
     return lambda classifier: DenoisedClassifier(module, classifier, upsample=side)
 

@@ -1,5 +1,6 @@
 """Noise schedules of diffusion models: how much noise each step has, and the step for a given sigma."""
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.errors import InvalidArgument
-from certmix.files import blame_machine
+from certmix.files import read_whole
+
+_MOST_STEPS = 1_000_000
 
 
 class NoiseSchedule:
@@ -83,19 +86,19 @@ def parse_schedule(text: str) -> NoiseSchedule:
             values = [int(numbers[0]), *(float(part) for part in numbers[1:])] if numbers else []
         except ValueError:
             raise InvalidArgument(f"numbers of a schedule must follow colons, got {text!r}; try linear:1000.") from None
-        if values and values[0] < 1:
-            raise InvalidArgument(f"a schedule must have at least one step, got {text!r}.")
+        if values and not 1 <= values[0] <= _MOST_STEPS:
+            raise InvalidArgument(f"a schedule must have 1 to {_MOST_STEPS:,} steps, got {text!r}.")
         if len(values) > (3 if kind == "linear" else 2):
             raise InvalidArgument(f"a schedule must be linear:STEPS:FIRST:LAST or cosine:STEPS:OFFSET, got {text!r}.")
         return makers[kind](*values)
     if not Path(text).is_file():
         raise InvalidArgument(f"schedule must be linear, cosine, or an existing .npy file of alpha_bar, got {text!r}.")
+    content = read_whole(text, "schedule", 8 * _MOST_STEPS + 2**12)
     try:
-        return NoiseSchedule(np.load(text, allow_pickle=False))
-    except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return NoiseSchedule(np.load(io.BytesIO(content), allow_pickle=False))
+    except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         if isinstance(error, InvalidArgument):
             raise
-        blame_machine(error, text)
         raise InvalidArgument(f"schedule {text} must be a .npy file of alpha_bar, got: {error}.") from None
 
 

@@ -1,5 +1,6 @@
 """Normalisation goes inside the model, and is never guessed: (x - mean) / std per channel of inputs in [0, 1]."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -60,9 +61,9 @@ def chosen(options: dict[str, str], spec: str) -> Normalisation | str | None:
     if "mean" not in options:
         return None
     mean, std = (_numbers(name, options[name]) for name in ("mean", "std"))
-    if len(mean) != len(std) or min(std) <= 0:
+    if len(mean) != len(std) or min(std) <= 0 or not all(map(math.isfinite, mean + std)):
         raise InvalidArgument(
-            f"mean and std must be as many, with std > 0, got {options['mean']} and {options['std']}."
+            f"mean and std must be as many finite numbers, with std > 0, got {options['mean']} and {options['std']}."
         )
     return Normalisation(mean, std)
 

@@ -69,6 +69,8 @@ def test_bad_arrays_are_named(inputs, labels, options, message):
 def test_an_index_given_twice_is_named():
     with pytest.raises(InvalidArgument, match="indices must name each input once, got 60 twice"):
         load_dataset("digits", indices="3,60,0,60,3")
+    with pytest.raises(InvalidArgument, match="indices choose the inputs themselves, got skip 2 and max None"):
+        load_dataset("digits", indices="3,60", skip=2)
 
 
 def test_one_class_or_billions_are_refused_before_anything_is_drawn(tmp_path):

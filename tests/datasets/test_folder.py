@@ -111,8 +111,8 @@ def test_broken_images_are_named_before_anything_is_decoded(tmp_path):
     Image.new("RGB", (70, 64)).save(tmp_path / "n01" / "0001.jpg")
     _refused(r"0001\.jpg must be 64 x 64 as the first one, got 64 x 70; add resize", lambda: data.fingerprint)
     path.unlink()
-    _refused(r"0002\.jpg must exist", lambda: data[5])
-    _refused(r"0002\.jpg must exist", lambda: data.input_bytes(5))
+    _refused(r"image must exist, got .*0002\.jpg", lambda: data[5])
+    _refused(r"image must exist, got .*0002\.jpg", lambda: data.input_bytes(5))
 
 
 def test_a_fingerprint_decodes_nothing_and_covers_bytes_labels_and_options(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_list_of_classes_gives_the_models_order(tmp_path):
         ("resize=big", "resize must be an integer"),
         ("crop=17", "crop must be at most the image's shorter side, got 17"),
         ("interpolation=cubic", "interpolation must be one of bilinear, bicubic"),
-        ("classes=absent.txt", "classes file absent.txt must exist"),
+        ("classes=absent.txt", "classes file must exist, got 'absent.txt'"),
         ("colour=1", "must be among mode, resize, crop"),
     ],
 )
@@ -237,7 +237,7 @@ def resident():
         return int(handle.read().split()[1]) * resource.getpagesize() / 2**20
 
 seen = []
-spec = f"folder:{sys.argv[1]},mode=rgb,resize=48,crop=40"
+spec = f"folder:{sys.argv[1]},mode=rgb"
 how = {"sigma": 0.25, "num_selection": 4, "num_estimation": 4, "seed": 0}
 how["execution"] = Execution(batch_size=8, flush_seconds=0.5)
 certmix.sample(Mean(), certmix.load_dataset(spec, max=20), out=sys.argv[2] + "-first", **how)  # brings libraries in
@@ -248,15 +248,15 @@ print(json.dumps({"inputs": len(data), "resident": seen}))
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_five_thousand_images(tmp_path):
+def test_memory_stays_flat_over_many_images(tmp_path):
     write_folder(tmp_path / "images", classes=2, per_class=1, side=64)
     for label in range(2):
         first = tmp_path / "images" / f"n{label:02d}" / "0000.jpg"
-        for number in range(1, 2500):
+        for number in range(1, 750):
             (first.parent / f"{number:04d}.jpg").hardlink_to(first)
     command = [sys.executable, "-c", _MEASURE, str(tmp_path / "images"), str(tmp_path / "run")]
     measured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert measured["inputs"] == 5000
+    assert measured["inputs"] == 1500
     resident = measured["resident"]
-    # All inputs together, held as float32, would be 92 MiB; what is held is what was drawn since the last shard.
-    assert max(resident[500:]) - resident[500] < 16
+    # All inputs together, held as float32, would be 70 MiB; what is held is what was drawn since the last shard.
+    assert max(resident[200:]) - resident[200] < 16

@@ -121,6 +121,8 @@ def test_labels_are_taken_without_reading_inputs_where_the_data_set_has_them():
         ([(torch.zeros(2), 0), (torch.zeros(3), 0)], r"must have shape \(2,\) as the first one, got \(3,\)"),
         ([(torch.zeros(2), 0), (torch.zeros(2, dtype=torch.uint8), 0)], "of the first one's kind"),
         ([(torch.zeros(2), 0.5)], "labels of x must be 1 integers"),
+        ([(torch.zeros(2), [0]), (torch.zeros(2), [0, 1])], "labels of x must be 2 integers"),
+        ([("a word", 0)], "input 0 of x cannot be loaded: TypeError"),
         ([(torch.zeros(2), -1)], r"labels must be in 0\.\.-1, got -1 at input 0"),
         ([torch.zeros(3)], "input 0 of x cannot be read: ValueError"),
     ],

@@ -106,7 +106,7 @@ def _limited(read):
 
 
 def test_pipes_folders_and_other_files_are_no_archives(tmp_path):
-    _refused(tmp_path / "absent.npz", "npz file must exist")
+    _refused(tmp_path / "absent.npz", "npz file must exist, got .*; check the path")
     _refused(tmp_path, "must be a regular file|must be a file that can be read")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.npz")

@@ -12,6 +12,7 @@ from certmix.models import fingerprint, make_architecture
 from certmix.models.acceleration import PRECISIONS, accelerate, fold_batch_norms, input_buffer
 from certmix.models.architectures import Normalized
 from certmix.models.cifar_resnet import CifarResNet
+from certmix.models.denoised import DenoisedClassifier
 from certmix.sampling.execution import Execution
 
 
@@ -68,12 +69,19 @@ def test_folding_keeps_the_function_and_the_original():
     assert model[0].weight.is_contiguous()
 
 
-def test_folding_goes_through_a_normalisation_which_still_checks_channels():
+@pytest.mark.parametrize("denoised", [False, True])
+def test_folding_goes_through_a_normalisation_and_a_denoiser_which_still_check(denoised):
     model = Normalized(_network(), [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]).eval()
+    if denoised:
+        model = DenoisedClassifier(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval(), model).eval()
     folded, inputs = fold_batch_norms(model), torch.rand(5, 3, 8, 8)
     assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
     assert torch.allclose(folded(inputs), model(inputs), atol=1e-5)
-    with pytest.raises(InvalidArgument, match="inputs must have 3 channels"):
+    with (
+        pytest.raises(InvalidArgument, match="inputs must have 3 channels")
+        if not denoised
+        else pytest.raises(RuntimeError)
+    ):
         folded(inputs[:, :1])
 
 

@@ -239,3 +239,20 @@ def test_a_schedule_file_of_objects_is_refused(tmp_path):
     np.save(tmp_path / "s.npy", np.array([{}], dtype=object), allow_pickle=True)
     spec = f"{path},diffusion={path},schedule={tmp_path / 's.npy'},sigma=0.5"
     _refused(spec, "must be a .npy file of alpha_bar")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("mean=nan,std=1", "must be as many finite numbers"),
+        ("mean=0,std=inf", "must be as many finite numbers"),
+        ("denoiser={},upsample=nan", "upsample must be a whole number of 1 to 8,192 pixels"),
+        ("denoiser={},upsample=1e9", "upsample must be a whole number of 1 to 8,192 pixels"),
+        ("diffusion={},schedule=linear:1000000000000,sigma=0.5", "must have 1 to 1,000,000 steps"),
+        ("diffusion={},schedule=linear:10:nan:nan,sigma=0.5", "beta of each step must be in"),
+        ("diffusion={},schedule=linear,sigma=nan", "sigma must be > 0 and finite"),
+    ],
+)
+def test_numbers_of_a_spec_have_bounds(tmp_path, options, message):
+    path = _described(tmp_path / "m.safetensors", architecture="mlp", settings={"input_size": 4, "width": 3})
+    _refused(f"{path},{options.format(path)}", message)
