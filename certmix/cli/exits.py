@@ -1,12 +1,13 @@
 """Exit codes: 0 fine; 1 something does not hold; 2 everything else; 130 stopped. Always one line, never a traceback."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -34,14 +35,19 @@ def run_to_exit(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
 
 
 def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
-    command = typer.main.get_command(app)
     try:
         # Not `main`, which has exit codes of its own for a closed stdout and for Ctrl-C.
-        with command.make_context("certmix", list(arguments)) as context:
-            command.invoke(context)
+        with _built(app).make_context("certmix", list(arguments)) as context:
+            context.command.invoke(context)
     except typer.Exit as stopped:
         return stopped.exit_code
     return 0
+
+
+@functools.cache
+def _built(app: typer.Typer) -> Any:
+    """The command tree: building it takes longer than most refusals, and tests ask for thousands."""
+    return typer.main.get_command(app)
 
 
 def _reason(error: Exception) -> str:
