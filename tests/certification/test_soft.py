@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from certmix.verification.replay import Verification, check_certificates
 from scipy import stats
 
 import certmix
@@ -17,6 +16,8 @@ from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals.histograms import THRESHOLDS, UNITS, num_rivals, unpack
 from certmix.sampling.counting import ESTIMATION, SELECTION, VoteCounter
+from certmix.verification.recompute import check_certificates
+from certmix.verification.redraw import Verification
 from tests.soft import pack, soft_votes
 
 
