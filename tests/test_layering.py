@@ -31,6 +31,7 @@ LAYERS = (
     ("certification",),
     ("curves",),
     ("pareto",),
+    ("summary",),
     ("sampling",),
     ("attacks",),
     ("prediction", "training", "lipschitz", "inspection"),

@@ -117,18 +117,20 @@ def test_clean_accuracy_is_an_exact_step_function_of_the_floor(floor, mixture, t
     candidate = adaptive_candidate(statistics, weights)
     at = AdaptiveWeights(weights.indices, weights.share, weights.accurate_probabilities, floor, weights.ceiling, {})
     expected = certify_adaptive(statistics, at).clean_accuracy
-    assert float(candidate.clean(np.arange(40))(floor)) == pytest.approx(expected)
+    assert float(candidate.clean("linear", np.arange(40))(floor)) == pytest.approx(expected)
 
 
 def test_the_frontier_takes_adaptive_mixtures_as_points(mixture, test_data, statistics):
     weights = adaptive_weights(mixture, test_data)
-    fixed = certmix.pareto.candidate_from_statistics(statistics, hard_accurate=False)
+    fixed = certmix.pareto.candidate_from_statistics(statistics)
     target = 0.7
-    result = certmix.pareto_frontier([fixed, adaptive_candidate(statistics, weights)], target=target)
+    result = certmix.pareto_frontier(
+        [fixed, adaptive_candidate(statistics, weights)], target=target, accurate_vote="softmax"
+    )
     kinds = {pair.kind: pair for pair in result.matched}
     assert set(kinds) == {"fixed", "adaptive"}
     assert all(pair.clean_accuracy >= target for pair in kinds.values())
-    assert kinds["adaptive"].mixing_weight <= weights.ceiling
+    assert kinds["adaptive"].rule.parameter <= weights.ceiling
     assert len(result.standalone) == 1
     with pytest.raises(InvalidArgument, match="one run per sigma"):
         certmix.pareto_frontier([fixed, fixed], target=target)
