@@ -23,3 +23,10 @@ class NoiseError(CertmixError):
 
 class FileError(CertmixError):
     """A file that cannot be read or written for a reason outside it: permissions, disk, memory, open files."""
+
+
+def need_at_least(least: int, **values: int) -> None:
+    """Raise InvalidArgument, naming the argument, where a whole number is below the least that means anything."""
+    for name, value in values.items():
+        if not value >= least:
+            raise InvalidArgument(f"{name} must be >= {least}, got {value}.")

@@ -1,6 +1,7 @@
 """Local Lipschitz constants of class probabilities, estimated by PGD: what Theorem 3.5 would need, never a certificate."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 from certmix.attacks.norms import get_norm
 from certmix.attacks.pgd import Objective, movable, pgd, value_and_gradient
 from certmix.certifiers.lipschitz import lipschitz_radius
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 Array = NDArray[np.float64]
 
@@ -48,6 +49,17 @@ class LipschitzEstimate:
     def class_average(self) -> Array:
         """The paper's scalar: `equation_12` averaged over classes, shape (inputs,). It understates L_y + L_i."""
         return np.asarray(self.equation_12.mean(axis=1))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[LipschitzEstimate]") -> "LipschitzEstimate":
+        """The estimate of all inputs from those of batches, made with the same arguments."""
+        return replace(
+            parts[0],
+            prediction=np.concatenate([part.prediction for part in parts]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            change=np.concatenate([part.change for part in parts]),
+            constant=np.concatenate([part.constant for part in parts]),
+        )
 
     def estimated_radius(self, mixing_weight: ArrayLike) -> Array:
         """Theorem 3.5 with the estimated constants, at most e: an estimate, not a certificate.
@@ -94,10 +106,9 @@ def estimate_local_lipschitz(
     """
     if not 0.0 < attack_radius < float("inf"):
         raise InvalidArgument(f"attack_radius must be > 0 and finite (pixel units), got {attack_radius}.")
-    if balls < 1:
-        raise InvalidArgument(f"balls must be >= 1, got {balls}.")
+    need_at_least(1, balls=balls, steps=steps, restarts=restarts)
     with torch.no_grad():
-        start = functional.softmax(model(inputs), dim=1)
+        start = probabilities_of(model, inputs)
     prediction, radii = start.argmax(dim=1), [attack_radius * (k + 1) / balls for k in range(balls)]
     generator = torch.Generator(inputs.device).manual_seed(seed)
     distance_of, changes, constants = get_norm(norm).length, [], []
@@ -157,12 +168,17 @@ def local_lipschitz_radius(
     return np.asarray(radius.min(axis=2))
 
 
+def probabilities_of(model: torch.nn.Module, inputs: Tensor) -> Tensor:
+    """Softmax of the model's logits in float64, shape (batch, classes): float32 would round away from the safe side."""
+    return functional.softmax(model(inputs).double(), dim=1)
+
+
 def _one_sided_change(model: torch.nn.Module, start: Tensor, class_: int, prediction: Tensor) -> Objective:
     """What Theorem 3.5 fears: h_i rises for a rival, h_y falls for the prediction; inputs -> (batch,)."""
     sign = torch.where(prediction == class_, -1.0, 1.0)
 
     def change(points: Tensor) -> Tensor:
-        return sign * (functional.softmax(model(points), dim=1)[:, class_] - start)
+        return sign * (probabilities_of(model, points)[:, class_] - start)
 
     return change
 

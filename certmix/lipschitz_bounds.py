@@ -4,8 +4,9 @@ Preactivations are bounded by interval propagation; where their sign is known th
 anything in [0, 1]; the Jacobian's rows follow by multiplying interval rows with the weight matrices, from the output back.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from certmix.models.architectures import Normalized
 
 Affine = tuple[Tensor, Tensor]  # weights (outputs, inputs), bias (outputs,)
 _SLACK = 1.0 + 1e-9  # far above float64 rounding of networks this size
-_AFFINE = (nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.BatchNorm2d, nn.Identity, nn.Dropout)
+_AFFINE = frozenset({nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.BatchNorm2d, nn.Identity, nn.Dropout})
 _CHUNK = 32
+_CHECKED_POINTS, _AGREEMENT = 16, 1e-6  # of the matrices with the model, relative to its largest logit
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class LipschitzBound:
     prediction: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     constant: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[LipschitzBound]") -> "LipschitzBound":
+        """The bounds of all inputs from those of batches, made with the same arguments."""
+        return replace(
+            parts[0],
+            prediction=np.concatenate([part.prediction for part in parts]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            constant=np.concatenate([part.constant for part in parts]),
+        )
 
     def certified_radius(self, mixing_weight: ArrayLike) -> NDArray[np.float64]:
         """Theorem 3.5, at most the ball's radius: certified for the mixture of this model with any accurate model.
@@ -66,12 +78,14 @@ def bound_local_lipschitz(
         attack_radius: > 0, pixel units.
         norm: "l2", "linf" or "l1".
     Returns: LipschitzBound.
-    Raises: InvalidArgument: another layer, or a value out of range.
+    Raises: InvalidArgument: another layer, a layer with hooks or a forward of its own, batch norm without running
+        statistics, or a value out of range.
     """
     ball = get_norm(norm)
     if not 0.0 < attack_radius < float("inf"):
         raise InvalidArgument(f"attack_radius must be > 0 and finite (pixel units), got {attack_radius}.")
     layers = dense_layers(model, inputs[:1])
+    inputs = inputs.detach().cpu()
     constants, probabilities = [], []
     for rows in torch.split(inputs.double().flatten(1), _CHUNK):
         logits, derivatives = _forward(layers, rows), _relu_derivatives(layers, rows, attack_radius, norm)
@@ -90,11 +104,14 @@ def bound_local_lipschitz(
 def dense_layers(model: nn.Module, example: Tensor) -> list[Affine]:
     """The network as float64 matrices with a ReLU between each two: runs of affine layers are merged.
 
+    Layers are taken at their exact type, since a subclass may compute anything, and the matrices are compared with the
+    model itself at random points.
+
     Args:
         model: see `bound_local_lipschitz`.
         example: one input, shape (1, ...).
     Returns: [(weights, bias), ...].
-    Raises: InvalidArgument: a layer that is neither affine nor ReLU.
+    Raises: InvalidArgument: a layer that is neither affine nor ReLU, or matrices that are not the model.
     """
     merged: list[Affine] = []
     shape, run = tuple(example.shape[1:]), list[nn.Module]()
@@ -105,18 +122,33 @@ def dense_layers(model: nn.Module, example: Tensor) -> list[Affine]:
         affine, shape = _dense(run, shape)
         merged.append(affine)
         run = []
+    _compare(model, merged, example)
     return merged
 
 
+def _compare(model: nn.Module, layers: list[Affine], example: Tensor) -> None:
+    """Raise InvalidArgument where the matrices disagree with the model at points around the example and far from it."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(_CHECKED_POINTS, *example.shape[1:], generator=generator, dtype=torch.float64)
+    points = torch.cat([points, example.detach().cpu().double()])
+    expected = copy.deepcopy(model).double().cpu().eval()(points)
+    found = _forward(layers, points.flatten(1))
+    if found.shape != expected.shape or (found - expected).abs().max() > _AGREEMENT * (1.0 + expected.abs().max()):
+        raise InvalidArgument(
+            f"bounds of the Jacobian need a model that is its layers, but {type(model).__name__} computes something else; "
+            "use the estimate."
+        )
+
+
 def _flatten(model: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(model, nn.Sequential):
+    _refuse_changed(model)
+    if type(model) is nn.Sequential:
         for layer in model:
             yield from _flatten(layer)
-    elif isinstance(model, Normalized):
-        scale = _Scale(model.mean, model.std)
-        yield scale
+    elif type(model) is Normalized:
+        yield _Scale(model.mean, model.std)
         yield from _flatten(model.model)
-    elif isinstance(model, (*_AFFINE, nn.ReLU)) and not (model.training and isinstance(model, nn.BatchNorm2d)):
+    elif type(model) in _AFFINE or type(model) is nn.ReLU:
         yield model
     else:
         raise InvalidArgument(
@@ -125,10 +157,25 @@ def _flatten(model: nn.Module) -> Iterator[nn.Module]:
         )
 
 
+def _refuse_changed(model: nn.Module) -> None:
+    """Raise InvalidArgument where a layer does something else than its type says."""
+    hooked = any(hooks for name, hooks in vars(model).items() if name.endswith("_hooks"))
+    if hooked or "forward" in vars(model):
+        raise InvalidArgument(
+            f"bounds of the Jacobian need layers as PyTorch has them, but {type(model).__name__} has hooks or a forward of "
+            "its own; use the estimate."
+        )
+    if isinstance(model, nn.BatchNorm2d) and (model.training or model.running_mean is None):
+        raise InvalidArgument(
+            "bounds of the Jacobian need batch norm in eval mode with running statistics, got one that looks at its batch; "
+            "use the estimate."
+        )
+
+
 class _Scale(nn.Module):
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
+        self.mean, self.std = mean.double().cpu(), std.double().cpu()
 
     def forward(self, inputs: Tensor) -> Tensor:
         return (inputs - self.mean) / self.std
@@ -136,8 +183,6 @@ class _Scale(nn.Module):
 
 def _dense(run: list[nn.Module], shape: tuple[int, ...]) -> tuple[Affine, tuple[int, ...]]:
     """Matrix and bias of a run of affine layers, from its values at 0 and at the unit vectors."""
-    import copy
-
     size = int(np.prod(shape))
     points = torch.cat([torch.zeros(1, size), torch.eye(size)]).double().view(size + 1, *shape)
     for layer in run:

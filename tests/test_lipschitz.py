@@ -154,3 +154,100 @@ def test_bad_input_is_named(digits):
         bound_local_lipschitz(Sigmoids(torch.ones(64)), inputs, attack_radius=0.1)
     with pytest.raises(InvalidArgument, match="lipschitz constants must be >= 0 and finite"):
         local_lipschitz_radius(np.array([[0.7, 0.3]]), [0], -1.0, 0.8)
+
+
+class Waves(nn.Module):
+    """Probabilities that rise and fall many times inside a ball, so that PGD's largest change depends on luck."""
+
+    def forward(self, inputs):
+        score = 3.0 * torch.sin(40.0 * inputs.sum(dim=1))
+        return torch.stack([-score, score], dim=1)
+
+
+def test_a_ball_changes_at_least_as_much_as_the_balls_inside_it():
+    inputs = torch.rand(60, 3, generator=torch.Generator().manual_seed(0))
+    found = estimate_local_lipschitz(Waves(), inputs, attack_radius=0.5, balls=6, steps=1)
+    assert (np.diff(found.change, axis=1) >= 0).all()
+    assert (found.constant * (1 + 1e-5) >= (found.change / found.radii[:, None]).max(axis=1)).all()
+
+
+def test_probabilities_are_those_of_float64():
+    class Constant(nn.Module):
+        def forward(self, inputs):
+            return inputs.new_tensor([[0.0, 18.0]]) + 0.0 * inputs.sum(dim=1, keepdim=True)
+
+    exact = 1.0 / (1.0 + np.exp(-18.0))
+    found = estimate_local_lipschitz(Constant(), torch.zeros(1, 2), attack_radius=0.1, steps=1, balls=1)
+    assert found.probabilities[0, 1] == pytest.approx(exact, abs=1e-15)  # in float32 it is 1, and the radius too large
+    assert float(np.float32(exact)) != exact
+
+
+def test_batches_of_estimates_and_bounds_are_joined(digits):
+    robust, inputs, _ = digits
+    for measure in (estimate_local_lipschitz, bound_local_lipschitz):
+        parts = [measure(robust, rows, attack_radius=0.05) for rows in torch.split(inputs[:5], 2)]
+        whole = type(parts[0]).joined(parts)
+        assert len(whole.prediction) == len(whole.constant) == len(whole.probabilities) == 5
+        np.testing.assert_array_equal(whole.constant[2:4], parts[1].constant)
+        assert whole.certified_radius(1.0).shape == (1, 5) if measure is bound_local_lipschitz else True
+
+
+class _Residual(nn.Sequential):
+    def forward(self, inputs):
+        return inputs + super().forward(inputs)
+
+
+class _Rectified(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs).relu()
+
+
+def _hooked():
+    layer = nn.Linear(6, 6)
+    layer.register_forward_hook(lambda module, inputs, output: 3 * output)
+    return layer
+
+
+def _patched():
+    layer = nn.Linear(6, 6)
+    layer.forward = lambda inputs: 3 * inputs
+    return layer
+
+
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        (lambda: _Residual(nn.Linear(6, 6)), "got _Residual; use the estimate"),
+        (lambda: _Rectified(6, 6), "got _Rectified; use the estimate"),
+        (lambda: nn.utils.parametrizations.orthogonal(nn.Linear(6, 6)), "got ParametrizedLinear; use the estimate"),
+        (_hooked, "Linear has hooks or a forward of its own"),
+        (_patched, "Linear has hooks or a forward of its own"),
+    ],
+)
+def test_layers_that_are_not_what_their_type_says_are_refused(part, message):
+    with pytest.raises(InvalidArgument, match=message):
+        bound_local_lipschitz(nn.Sequential(part(), nn.ReLU(), nn.Linear(6, 3)), torch.rand(2, 6), attack_radius=0.1)
+
+
+def test_batch_norm_without_running_statistics_is_refused():
+    def network(norm):
+        return nn.Sequential(nn.Conv2d(1, 2, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(2, 3)).eval()
+
+    inputs = torch.rand(2, 1, 3, 3)
+    bound_local_lipschitz(network(nn.BatchNorm2d(2)), inputs, attack_radius=0.1)
+    for norm in (nn.BatchNorm2d(2, track_running_stats=False), nn.BatchNorm2d(2)):
+        model = network(norm)
+        norm.train(norm.track_running_stats)
+        with pytest.raises(
+            InvalidArgument, match="batch norm in eval mode with running statistics, got one that looks"
+        ):
+            bound_local_lipschitz(model, inputs, attack_radius=0.1)
+
+
+def test_matrices_are_compared_with_the_model(monkeypatch):
+    # A layer that is exactly nn.Linear and has no hook, in a process where somebody replaced a function it calls.
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+    genuine = nn.functional.linear
+    monkeypatch.setattr(nn.functional, "linear", lambda x, w, b=None: genuine(x, w, b).abs())
+    with pytest.raises(InvalidArgument, match="a model that is its layers, but Sequential computes something else"):
+        bound_local_lipschitz(model, torch.rand(2, 6), attack_radius=0.1)

@@ -100,7 +100,7 @@ def test_theorem_3_5_certifies_and_no_attack_succeeds_inside(network, digits):
     torch.manual_seed(0)
     hostile = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # any accurate model will do
     for weight, radii in zip(weights, radius, strict=True):
-        mixture = MixedClassifier(hostile, network, weight, hard_accurate=True).eval()
+        mixture = MixedClassifier(accurate=hostile, robust=network, mixing_weight=weight).eval()
         certified = torch.as_tensor(radii > 0)
         found = attack_model(
             mixture, inputs[certified], torch.as_tensor(prediction)[certified], norm="l2", restarts=2, clip=None,

@@ -11,8 +11,9 @@ from torch.nn import functional
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import cross_entropy, margin
+from certmix.attacks.norms import get_norm
 from certmix.attacks.pgd import PGDResult, per_input, pgd
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 SETTINGS = {
     "A": "gray-box PGD: no gradient through a(x)",
@@ -44,6 +45,10 @@ class AttackBudget:
     restarts: int = 1
     targets: int = 3
     whole: bool = False
+
+    def __post_init__(self) -> None:
+        get_norm(self.norm)
+        need_at_least(1, steps=self.steps, strong_steps=self.strong_steps, restarts=self.restarts, targets=self.targets)
 
 
 def check_setting(setting: str) -> None:
@@ -102,7 +107,7 @@ class HasParts(Protocol):
 
     accurate: torch.nn.Module
 
-    def parts(self, inputs: Tensor, *, weight_gradient: bool = True) -> tuple[Tensor, Tensor]:
+    def parts(self, inputs: Tensor, *, gate_gradient: bool = True) -> tuple[Tensor, Tensor]:
         """Log-probabilities, and the sigmoid's argument behind a(x)."""
         ...
 
@@ -187,7 +192,7 @@ def _cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
 
 
 def _gray_cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
-    return lambda points: cross_entropy(_parts(model, points, weight_gradient=False)[0], y)
+    return lambda points: cross_entropy(_parts(model, points, gate_gradient=False)[0], y)
 
 
 def _towards(rank: int) -> Prepare:
@@ -207,7 +212,7 @@ def _towards(rank: int) -> Prepare:
 
 
 def _lowering(weight: float) -> Prepare:
-    """Cross-entropy plus `weight` times log(1 - s), s the sigmoid behind a(x): wrong, with a low mixing weight."""
+    """Cross-entropy plus `weight` times log(1 - s), s the sigmoid behind a(x): wrong, with a low gate."""
 
     def prepare(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
         def objective(points: Tensor) -> Tensor:
@@ -220,7 +225,7 @@ def _lowering(weight: float) -> Prepare:
 
 
 def _accurate_first(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
-    """g wrong by a clear margin and a(x) low, whatever h says: the mixture follows g where the weight is low enough."""
+    """g wrong by a clear margin and a(x) low, whatever h says: the mixture follows g where the gate is low enough."""
 
     def objective(points: Tensor) -> Tensor:
         assert isinstance(model, HasParts)
@@ -231,6 +236,6 @@ def _accurate_first(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
     return objective
 
 
-def _parts(model: torch.nn.Module, points: Tensor, *, weight_gradient: bool = True) -> tuple[Tensor, Tensor]:
+def _parts(model: torch.nn.Module, points: Tensor, *, gate_gradient: bool = True) -> tuple[Tensor, Tensor]:
     assert isinstance(model, HasParts)
-    return model.parts(points, weight_gradient=weight_gradient)
+    return model.parts(points, gate_gradient=gate_gradient)

@@ -1,95 +1,157 @@
-"""Where to shift an adaptive mixture's weights so that clean accuracy meets a target: exactly, without a search.
+"""Calibration of mixtures on held-out inputs: scale and shift of a gate, and the fixed weight of equal clean accuracy."""
 
-For every input, the weights at which the mixture is right form an open interval; the weight is an increasing function of
-one number (the shift of the sigmoid, or the floor of the range), so the same holds for that number, and clean accuracy is
-a step function of it. Source: arXiv:2301.12554, Section C.2 ("we add an appropriate constant"), which searches instead.
-"""
-
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from certmix.clean_accuracy import right_weights
-from certmix.errors import InvalidArgument
+from certmix.adaptive.attacks import AttackBudget, attack_adaptive
+from certmix.adaptive.mixture import AdaptiveMixture
+from certmix.adaptive.shift import calibrated_shift, check_target
+from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
+from certmix.clean_accuracy import clean_accuracy
+from certmix.datasets import Dataset
+from certmix.datasets.batches import batches
+from certmix.errors import InvalidArgument, need_at_least
+from certmix.models import MixedClassifier
+from certmix.models.placement import device_of
 
 Floats = NDArray[np.float64]
-FLOAT32_WIDTH = 1e-4  # narrower intervals of shifts are passed over: a float32 network might not hit them
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A shift that meets a target.
+    """What was chosen, and on what.
 
     Attributes:
-        shift: of the sigmoid's argument; in the middle of the interval of shifts with the same predictions.
-        clean_accuracy: of the mixture at that shift on the inputs it was chosen on.
-        weight: a(x) of these inputs at that shift, shape (inputs,).
+        target: clean accuracy that was asked for.
+        clean_accuracy: of the mixture on the held-out inputs.
+        scale, shift: of the sigmoid's argument; the shift is in the middle of those with the same predictions.
+        floor, ceiling: a_min and a_max.
+        held_out: number of inputs it was chosen on.
+        sigma: of the noise that h was smoothed with; None for h as it is.
     """
 
-    shift: float
+    target: float
     clean_accuracy: float
-    weight: Floats
+    scale: float
+    shift: float
+    floor: float
+    ceiling: float
+    held_out: int
+    sigma: float | None
 
 
-def calibrated_shift(
-    accurate: ArrayLike,
-    robust: ArrayLike,
-    numbers: ArrayLike,
-    labels: ArrayLike,
+def calibrate_mixture(
+    mixture: AdaptiveMixture,
+    validation: Dataset,
     *,
-    target: float,
-    scale: float,
-    weight_range: tuple[float, float],
+    target: float | None = None,
+    scales: Sequence[float] = (2.0,),
+    budget: AttackBudget | None = None,
+    sigma: float | None = None,
+    draws: int = 500,
+    seed: int = 0,
+    batch_size: int = 500,
 ) -> Calibration:
-    """The largest shift (most weight on the robust model) at which clean accuracy is at least the target.
+    """Set the shift (and scale) so that clean accuracy on the validation inputs is at least the target, exactly.
+
+    Of several scales the one with the best white-box PGD (B) accuracy on the validation inputs is taken (Table 7).
 
     Args:
-        accurate, robust: probabilities of g and h, shape (inputs, classes), as `AdaptiveMixture.base_outputs` gives them.
-        numbers: of the mixing network, shape (inputs,).
-        labels: true classes, shape (inputs,).
-        target: clean accuracy, in [0, 1].
-        scale: of the sigmoid's argument, > 0.
-        weight_range: (a_min, a_max).
-    Raises: InvalidArgument: no shift reaches the target; the best is named.
+        mixture: changed in place; its gate's range is kept.
+        validation: inputs that nothing was trained on, and that are not reported; read a batch at a time.
+        target: clean accuracy, in [0, 1]; midway between g and h where left out.
+        scales: of the sigmoid's argument, > 0.
+        budget: of the attack that decides between scales; needed where there are several.
+        sigma: calibrate the mixture of g and h smoothed with this noise, as certified, by h's vote shares; None takes h as
+            it is.
+        draws: votes per input, with sigma.
+        seed: of the attack and the noise.
+        batch_size: inputs evaluated at once, >= 1.
+    Raises: InvalidArgument: no shift reaches the target, or a value out of range.
     """
-    low, high = weight_range
-    argument = scale * np.asarray(numbers, dtype=np.float64)
-    right_low, right_high = right_weights(accurate, robust, labels)
-    with np.errstate(divide="ignore"):  # a share of 0 or 1 is a shift of minus or plus infinity
-        below = special.logit(np.clip((right_low - low) / (high - low), 0.0, 1.0)) - argument
-        above = special.logit(np.clip((right_high - low) / (high - low), 0.0, 1.0)) - argument
-    some = right_low < right_high
-    shift = _largest(below[some], above[some], target, len(some))
-    weight = low + (high - low) * special.expit(argument + shift)
-    return Calibration(shift, float(((right_low < weight) & (weight < right_high)).mean()), weight)
-
-
-def _largest(below: Floats, above: Floats, target: float, inputs: int) -> float:
-    """The middle of the highest interval between steps where enough inputs are right; 1 beyond a last step at infinity."""
-    steps = np.unique(np.concatenate([below, above]))
-    steps = steps[np.isfinite(steps)]
-    if not len(steps):
-        steps = np.zeros(1)
-    middles = np.concatenate([[steps[0] - 1.0], (steps[1:] + steps[:-1]) / 2, [steps[-1] + 1.0]])
-    right = np.searchsorted(np.sort(below), middles, side="left") - np.searchsorted(
-        np.sort(above), middles, side="right"
-    )
-    reached = right / max(inputs, 1) >= target - 1e-12
-    wide = np.concatenate([[True], np.diff(steps) > FLOAT32_WIDTH, [True]])
-    good = np.flatnonzero(reached & wide) if (reached & wide).any() else np.flatnonzero(reached)
-    if not len(good):
-        best = right.argmax()
-        raise InvalidArgument(
-            f"target clean accuracy must be one that some shift reaches, got {target:.4f}: the best is "
-            f"{right[best] / max(inputs, 1):.4f} (shift {middles[best]:.3f}); lower the target or widen the weight range."
+    if len(scales) > 1 and budget is None:
+        raise InvalidArgument(f"several scales need an attack budget to choose by, got {len(scales)} scales and none.")
+    accurate, robust, numbers = base_values(mixture, validation, batch_size)
+    if target is None:
+        target = float(np.mean([(values.argmax(axis=1) == validation.labels).mean() for values in (accurate, robust)]))
+    check_target(target)
+    attacked: nn.Module = mixture
+    if sigma is not None:
+        robust = _vote_shares(mixture, validation, sigma, draws, seed, batch_size)
+        attacked = SmoothedAdaptiveMixture(mixture, sigma=sigma, draws=16, hard=False, seed=seed)
+    limits = mixture.floor, mixture.ceiling
+    tried: list[tuple[float, Calibration]] = []
+    for scale in scales:
+        mixture.calibrate(scale=scale, shift=0.0)  # refuses a scale out of range
+        found = calibrated_shift(
+            accurate, robust, numbers, validation.labels, target=target, scale=scale, gate_range=limits
         )
-    return float(middles[good[-1]])
+        mixture.calibrate(scale=scale, shift=found.value)
+        holds = 0.0
+        if len(scales) > 1 and budget is not None:
+            holds = _accuracy_under_b(attacked, validation, budget, batch_size)
+        chosen = Calibration(target, found.clean_accuracy, scale, found.value, *limits, len(validation), sigma)
+        tried.append((holds, chosen))
+    best = max(tried, key=lambda entry: entry[0])[1]
+    mixture.calibrate(scale=best.scale, shift=best.shift)
+    return best
 
 
-def check_target(target: float) -> None:
-    """Raise InvalidArgument unless the target is a share."""
-    if not (0.0 <= target <= 1.0 and math.isfinite(target)):
-        raise InvalidArgument(f"target must be in [0, 1] (share of inputs), got {target}.")
+@torch.no_grad()
+def base_values(mixture: AdaptiveMixture, dataset: Dataset, batch_size: int = 500) -> tuple[Floats, Floats, Floats]:
+    """`AdaptiveMixture.base_outputs` of a data set: (inputs, classes) twice and (inputs,)."""
+    need_at_least(1, batch_size=batch_size)
+    device = mixture.calibration.device
+    parts = [mixture.base_outputs(inputs.to(device)) for inputs, _ in batches(dataset, batch_size)]
+    accurate, robust, numbers = (torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True))
+    return accurate, robust, numbers
+
+
+@torch.no_grad()
+def fixed_mixture(
+    *, accurate: nn.Module, robust: nn.Module, validation: Dataset, target: float, batch_size: int = 500
+) -> MixedClassifier:
+    """The mixture of the largest fixed weight that keeps a clean accuracy on the validation inputs; g votes its softmax.
+
+    Its predictions there are the same on a whole interval of weights; the middle is taken, so that float32 keeps them.
+    """
+    device = device_of(robust)
+    parts = [
+        [model(inputs.to(device)).double().softmax(dim=1).cpu() for model in (accurate, robust)]
+        for inputs, _ in batches(validation, batch_size)
+    ]
+    g, h = (torch.cat(values).numpy() for values in zip(*parts, strict=True))
+    clean = clean_accuracy(g, h, validation.labels)
+    weight = clean.best(target)
+    before = clean.breakpoints[clean.breakpoints < weight]
+    middle = (weight + before.max()) / 2 if len(before) else weight
+    return MixedClassifier(
+        accurate=accurate,
+        robust=robust,
+        mixing_weight=middle if clean(middle) >= target else weight,
+        accurate_vote="softmax",
+    ).eval()
+
+
+@torch.no_grad()
+def _vote_shares(
+    mixture: AdaptiveMixture, dataset: Dataset, sigma: float, draws: int, seed: int, batch_size: int
+) -> Floats:
+    votes = SmoothedAdaptiveMixture(mixture, sigma=sigma, draws=draws, hard=True, seed=seed)
+    device = mixture.calibration.device
+    parts = [votes.smoothed(inputs.to(device)).double().cpu() for inputs, _ in batches(dataset, batch_size)]
+    return np.asarray(torch.cat(parts).numpy())
+
+
+def _accuracy_under_b(model: nn.Module, dataset: Dataset, budget: AttackBudget, batch_size: int) -> float:
+    device, right = device_of(model), 0
+    for inputs, labels in batches(dataset, batch_size):
+        x, y = inputs.to(device), labels.to(device)
+        with torch.no_grad():
+            right += int((model(attack_adaptive(model, x, y, "B", budget)).argmax(dim=1) == y).sum())
+    return right / len(dataset)

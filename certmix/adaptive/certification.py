@@ -1,4 +1,4 @@
-"""Certificates of an adaptive mixture: radii at the floor a_min of its weights, clean accuracy at a(x) itself.
+"""Certificates of an adaptive mixture: radii at the floor a_min of its gate, clean accuracy at a(x) itself.
 
 Lemma 3.2 holds for every weight at or above 1/2 and all radii increase in the weight, so that whatever a(x) is in
 [a_min, a_max], inside the ball too, the certificate at a_min holds. Source: arXiv:2301.12554, Section 4.1, last sentence.
@@ -6,7 +6,7 @@ Lemma 3.2 holds for every weight at or above 1/2 and all radii increase in the w
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
 from certmix.certification.promise import Interval, Votes
 from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
+from certmix.files import write_whole
 from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
 from certmix.rules import AccurateVote
 
@@ -30,7 +32,17 @@ FILE = "adaptive.parquet"
 
 
 @dataclass(frozen=True)
-class AdaptiveWeights:
+class MixtureRecord:
+    """Which mixture it was: its spec and sha256, and the sha256 of its base models."""
+
+    spec: str
+    sha256: str
+    accurate: str
+    robust: str
+
+
+@dataclass(frozen=True)
+class GateValues:
     """What an adaptive mixture says about clean inputs: derived from its file and the data, kept beside the draws.
 
     Attributes:
@@ -38,7 +50,8 @@ class AdaptiveWeights:
         share: sigmoid behind a(x), shape (inputs,), in [0, 1]: a(x) = floor + (ceiling - floor) share.
         accurate_probabilities: g's probabilities with its logit scale, shape (inputs, classes).
         floor, ceiling: a_min and a_max.
-        mixture: spec and sha256 of the mixture, and sha256 of its two base models.
+        robust_scale: of h's logits in the mixture; soft votes of a run are drawn without it.
+        mixture: where they come from.
     """
 
     indices: NDArray[np.int64]
@@ -46,9 +59,10 @@ class AdaptiveWeights:
     accurate_probabilities: Floats
     floor: float
     ceiling: float
-    mixture: dict[str, str]
+    robust_scale: float
+    mixture: MixtureRecord
 
-    def mixing_weight(self, floor: float | None = None) -> Floats:
+    def gate(self, floor: float | None = None) -> Floats:
         """a(x), shape (inputs,), with this floor or another one."""
         low = self.floor if floor is None else floor
         return low + (self.ceiling - low) * self.share
@@ -60,12 +74,12 @@ class AdaptiveCertificates:
 
     Attributes:
         certificates: at the floor, one weight.
-        mixing_weight: a(x), shape (inputs,).
+        gate: a(x), shape (inputs,).
         clean_right: whether the mixture of g and h's vote shares at a(x) is right, shape (inputs,), bool; ties are wrong.
     """
 
     certificates: Certificates
-    mixing_weight: Floats
+    gate: Floats
     clean_right: NDArray[np.bool_]
 
     @property
@@ -76,7 +90,7 @@ class AdaptiveCertificates:
 
 def certify_adaptive(
     statistics: "Statistics",
-    weights: AdaptiveWeights,
+    values: GateValues,
     *,
     certifier: str = "exact",
     failure_probability: float | None = None,
@@ -86,36 +100,48 @@ def certify_adaptive(
     """Certify the mixture of g and the smoothed h at a(x) by any certifier at a_min; arguments as `certify`.
 
     Guarantee: as `Certificates`, for every deterministic a(x) that stays in [a_min, a_max], attacked or not.
-    Raises: InvalidArgument: a_min below 1/2, which certifies nothing; or weights of other inputs than the draws.
+    Raises: InvalidArgument: a_min of at most 1/2, which certifies nothing; gates of other inputs than the draws; or soft
+        votes of a mixture that scales h's logits.
     """
-    check_floor(weights.floor)
-    aligned = _aligned(weights, statistics)
+    check_floor(values.floor)
+    promise = promise_of(statistics, failure_probability=failure_probability, interval=interval, real_valued=real_valued)
+    check_votes(values.robust_scale, promise.votes)
+    aligned = _aligned(values, statistics)
     certificates = certify(
         statistics,
-        mixing_weight=[weights.floor],
+        mixing_weight=[values.floor],
         certifier=certifier,
         failure_probability=failure_probability,
         interval=interval,
         real_valued=real_valued,
     )
-    weight = aligned.mixing_weight()
-    robust = robust_shares(statistics, certificates.promise.votes if certificates.promise else "hard")
+    gate = aligned.gate()
+    robust = robust_shares(statistics, promise.votes)
     low, high = right_weights(aligned.accurate_probabilities, robust, statistics.labels)
-    return AdaptiveCertificates(certificates, weight, (low < weight) & (weight < high))
+    return AdaptiveCertificates(certificates, gate, (low < gate) & (gate < high))
 
 
 def check_floor(floor: float) -> None:
-    """Raise InvalidArgument unless a_min >= 1/2."""
-    if floor < 0.5:
+    """Raise InvalidArgument unless a_min > 1/2: at 1/2 and below, Lemma 3.2 asks for a margin of 1 or more."""
+    if not floor > 0.5:
         raise InvalidArgument(
-            f"a_min of an adaptive mixture must be >= 0.5 to certify anything, got {floor:g}; give it another range with "
-            "certmix calibrate-mixing --weight-range 0.5,1."
+            f"a_min of an adaptive mixture must be > 0.5 to certify anything, got {floor:g}; give its gate another range "
+            "with certmix adaptive calibrate --gate-range 0.6,1."
+        )
+
+
+def check_votes(robust_scale: float, votes: str) -> None:
+    """Raise InvalidArgument for soft votes of a mixture that scales h's logits: they were drawn without the scale."""
+    if votes != "hard" and robust_scale != 1.0:
+        raise InvalidArgument(
+            f"an adaptive mixture that scales the robust model's logits by {robust_scale:g} must be certified by hard votes, "
+            f"got {votes}: soft votes are drawn without the scale. Use hard votes, or train with --robust-scale 1."
         )
 
 
 def adaptive_candidate(
     statistics: "Statistics",
-    weights: AdaptiveWeights,
+    values: GateValues,
     *,
     failure_probability: float | None = None,
     interval: Interval = "pair",
@@ -127,7 +153,8 @@ def adaptive_candidate(
     a(x) = floor (1 - share) + ceiling share is linear in the floor, so that clean accuracy is an exact step function of
     it too, and the largest floor at a target is found without a search.
     """
-    aligned = _aligned(weights, statistics)
+    check_votes(values.robust_scale, promise_of(statistics, votes=votes).votes)
+    aligned = _aligned(values, statistics)
     fixed = candidate_from_statistics(
         statistics,
         failure_probability=failure_probability,
@@ -141,7 +168,7 @@ def adaptive_candidate(
         robust=fixed.robust,
         kind="adaptive",
         share=aligned.share,
-        ceiling=weights.ceiling,
+        ceiling=values.ceiling,
     )
 
 
@@ -176,24 +203,30 @@ class AdaptiveCandidate(Candidate):
         return step_function(begin, end)
 
 
-def write_adaptive_weights(folder: str | Path, weights: AdaptiveWeights) -> Path:
+def write_gate(folder: str | Path, values: GateValues) -> Path:
     """Write `adaptive.parquet` into a run folder; returns its path. Derived: it can be deleted."""
     table = pa.table(
         {
-            "index": weights.indices,
-            "share": weights.share,
-            "mixing_weight": weights.mixing_weight(),
-            "accurate_probabilities": pa.array(list(weights.accurate_probabilities)),
+            "index": values.indices,
+            "share": values.share,
+            "gate": values.gate(),
+            "accurate_probabilities": pa.array(list(values.accurate_probabilities)),
         }
     )
-    about = {"floor": weights.floor, "ceiling": weights.ceiling, "mixture": weights.mixture}
-    path = Path(folder) / FILE
-    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), path, compression="zstd")
+    about = {
+        "floor": values.floor,
+        "ceiling": values.ceiling,
+        "robust_scale": values.robust_scale,
+        "mixture": asdict(values.mixture),
+    }
+    content, path = pa.BufferOutputStream(), Path(folder) / FILE
+    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), content, compression="zstd")
+    write_whole(path, content.getvalue().to_pybytes(), force=True)
     return path
 
 
-def read_adaptive_weights(*folders: str | Path) -> AdaptiveWeights | None:
-    """What `write_adaptive_weights` stored in parts of one run; None where a folder has none.
+def read_gate(*folders: str | Path) -> GateValues | None:
+    """What `write_gate` stored in parts of one run; None where a folder has none.
 
     Raises: RunError: a damaged file, or parts that are of different mixtures.
     """
@@ -205,31 +238,39 @@ def read_adaptive_weights(*folders: str | Path) -> AdaptiveWeights | None:
             table = pq.read_table(path)
             about = json.loads(table.schema.metadata[b"certmix"])
             columns = {name: np.array(table[name].to_pylist()) for name in ("index", "share", "accurate_probabilities")}
+            MixtureRecord(**about["mixture"]), about["floor"], about["ceiling"], about["robust_scale"]
             parts.append((about, columns))
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} is damaged ({str(error)[:80]!r}); certify with --mixture again.") from None
         if about != parts[0][0]:
             raise RunError(f"{path} is of another adaptive mixture than {folders[0]}; certify with --mixture again.")
     joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in parts[0][1]}
-    return AdaptiveWeights(joined["index"], joined["share"], joined["accurate_probabilities"], **parts[0][0])
+    about = parts[0][0]
+    return GateValues(
+        indices=joined["index"],
+        share=joined["share"],
+        accurate_probabilities=joined["accurate_probabilities"],
+        floor=about["floor"],
+        ceiling=about["ceiling"],
+        robust_scale=about["robust_scale"],
+        mixture=MixtureRecord(**about["mixture"]),
+    )
 
 
-def _aligned(weights: AdaptiveWeights, statistics: "Statistics") -> AdaptiveWeights:
-    """The weights of the inputs that were drawn, in their order."""
-    order = np.argsort(weights.indices)
-    place = np.searchsorted(weights.indices, statistics.indices, sorter=order)
+def _aligned(values: GateValues, statistics: "Statistics") -> GateValues:
+    """The gates of the inputs that were drawn, in their order."""
+    order = np.argsort(values.indices)
+    place = np.searchsorted(values.indices, statistics.indices, sorter=order)
     rows = order[np.minimum(place, len(order) - 1)]
-    missing = weights.indices[rows] != statistics.indices
+    missing = values.indices[rows] != statistics.indices
     if missing.any():
         raise InvalidArgument(
-            f"the adaptive mixture's weights must cover every input of the run, got none for input "
+            f"the adaptive mixture's gate must cover every input of the run, got none for input "
             f"{statistics.indices[missing][0]}; certify with --mixture again."
         )
-    return AdaptiveWeights(
-        weights.indices[rows],
-        weights.share[rows],
-        weights.accurate_probabilities[rows],
-        weights.floor,
-        weights.ceiling,
-        weights.mixture,
+    return replace(
+        values,
+        indices=values.indices[rows],
+        share=values.share[rows],
+        accurate_probabilities=values.accurate_probabilities[rows],
     )

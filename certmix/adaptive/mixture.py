@@ -1,10 +1,8 @@
-"""Adaptive smoothing: the mixture whose weight a small network chooses per input. Source: arXiv:2301.12554, Section 4."""
+"""Adaptive smoothing: the mixture whose gate, a small network, weighs both models per input. arXiv:2301.12554, Section 4."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,19 +10,36 @@ from torch import nn
 from torch.nn import functional
 
 from certmix.adaptive.features import as_maps, choose_layers, resized, tapped
-from certmix.adaptive.network import KINDS, MixingNetwork
+from certmix.adaptive.network import KINDS, GateNetwork
 from certmix.errors import InvalidArgument
+from certmix.models.placement import device_of
 
 Pair = tuple[str, str]
-_NORMALISATION = ("mean", "std", "normalize")
+
+
+@dataclass(frozen=True)
+class Design:
+    """What rebuilds the mixing network around the two base models; its state holds the rest.
+
+    Attributes:
+        input_shape: shape of one input.
+        kind, width: of the mixing network.
+        accurate_layers, robust_layers: the two layers of each whose features it sees.
+    """
+
+    input_shape: tuple[int, ...]
+    kind: str
+    width: int
+    accurate_layers: Pair
+    robust_layers: Pair
 
 
 class AdaptiveMixture(nn.Module):
     """log((1 - a(x)) softmax(s_g g(x)) + a(x) softmax(s_h h(x))), a drop-in classifier whose outputs are log-probabilities.
 
-    a(x) = a_min + (a_max - a_min) sigmoid(scale * network(x) + shift), from features of both base models. Both are frozen
-    and stay in eval mode; only the network is trained. In training mode the range is (0, 1); (a_min, a_max) holds in eval
-    mode. Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Eq. 5 and Sections 4.3, C.2 and D.1.
+    The gate is a(x) = a_min + (a_max - a_min) sigmoid(scale * network(x) + shift), from features of both base models. Both
+    are frozen and stay in eval mode; only the network is trained. In training mode the range is (0, 1); (a_min, a_max)
+    holds in eval mode. Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Eq. 5 and Sections 4.3, C.2 and D.1.
     Guarantee: in eval mode a(x) >= `floor` exactly, in float32 too, so that certificates at that weight hold (Lemma 3.2).
 
     Args:
@@ -34,28 +49,28 @@ class AdaptiveMixture(nn.Module):
         kind: of the mixing network: "resnet18", "small", or "auto" (resnet18 for images of 32x32 and up).
         width: of the mixing network.
         accurate_layers, robust_layers: two layers of each; see `choose_layers`.
-        weight_range: (a_min, a_max), 0 <= a_min < a_max <= 1; certificates need a_min >= 1/2.
+        gate_range: (a_min, a_max), 0 <= a_min < a_max <= 1; certificates need a_min > 1/2.
         scale, shift: of the sigmoid's argument; the paper's best scale is 2 (Table 7).
         accurate_scale, robust_scale: of the logits; the paper's s_g is 3 for its Table 4, s_h between 0 and 1.
     Raises: InvalidArgument: a value out of range, an unknown layer, or models with different outputs.
     """
 
-    weight_range: torch.Tensor
+    gate_range: torch.Tensor
     whole_range: torch.Tensor
     calibration: torch.Tensor
     logit_scales: torch.Tensor
 
     def __init__(
         self,
+        *,
         accurate: nn.Module,
         robust: nn.Module,
-        *,
         input_shape: Sequence[int],
         kind: str = "auto",
         width: int | None = None,
         accurate_layers: Sequence[str] | None = None,
         robust_layers: Sequence[str] | None = None,
-        weight_range: tuple[float, float] = (0.0, 1.0),
+        gate_range: tuple[float, float] = (0.0, 1.0),
         scale: float = 2.0,
         shift: float = 0.0,
         accurate_scale: float = 1.0,
@@ -72,42 +87,42 @@ class AdaptiveMixture(nn.Module):
             if not 0.0 < value < math.inf:
                 raise InvalidArgument(f"{name} must be > 0 and finite, got {value}.")
         self.register_buffer("logit_scales", torch.tensor([accurate_scale, robust_scale], dtype=torch.float32))
-        self.register_buffer("weight_range", torch.tensor([0.0, 1.0]))
+        self.register_buffer("gate_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("whole_range", torch.tensor([0.0, 1.0]), persistent=False)
         self.register_buffer("calibration", torch.tensor([2.0, 0.0]))
-        self.set_weight_range(*weight_range)
+        self.set_gate_range(*gate_range)
         self.calibrate(scale=scale, shift=shift)
         if kind == "auto":
             kind = "resnet18" if len(self.input_shape) == 3 and min(self.input_shape[1:]) >= 32 else "small"
-        _, _, first, second = self._run(torch.zeros(1, *self.input_shape, device=_device(accurate)))
-        self.network = MixingNetwork(first.shape[1], second.shape[1], kind=kind, width=width).to(first.device)
+        _, _, first, second = self._run(torch.zeros(1, *self.input_shape, device=device_of(accurate)))
+        self.network = GateNetwork(first.shape[1], second.shape[1], kind=kind, width=width).to(first.device)
 
-    def forward(self, inputs: torch.Tensor, *, weight_gradient: bool = True) -> torch.Tensor:
-        """Log-probabilities, shape (batch, classes), of [0, 1] inputs; `parts` explains weight_gradient."""
-        return self.parts(inputs, weight_gradient=weight_gradient)[0]
+    def forward(self, inputs: torch.Tensor, *, gate_gradient: bool = True) -> torch.Tensor:
+        """Log-probabilities, shape (batch, classes), of [0, 1] inputs; `parts` explains gate_gradient."""
+        return self.parts(inputs, gate_gradient=gate_gradient)[0]
 
-    def parts(self, inputs: torch.Tensor, *, weight_gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    def parts(self, inputs: torch.Tensor, *, gate_gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities (batch, classes), and the sigmoid's argument (batch,), from one pass through both models.
 
         Args:
             inputs: in [0, 1], shape (batch, *input_shape).
-            weight_gradient: False treats a(x) as a constant, as the gray-box attacker of Section 4.2 must.
+            gate_gradient: False treats a(x) as a constant, as the gray-box attacker of Section 4.2 must.
         """
-        accurate, robust, argument = self.base_arguments(inputs, weight_gradient=weight_gradient)
+        accurate, robust, argument = self.base_arguments(inputs, gate_gradient=gate_gradient)
         return self.mix(accurate, robust, argument), argument
 
     def base_arguments(
-        self, inputs: torch.Tensor, *, weight_gradient: bool = True
+        self, inputs: torch.Tensor, *, gate_gradient: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Log-probabilities of g and of h with their logit scales, (batch, classes), and the sigmoid's argument (batch,)."""
         accurate, robust, first, second = self._run(inputs)
-        with torch.set_grad_enabled(weight_gradient and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(gate_gradient and torch.is_grad_enabled()):
             argument = self.argument(first, second)
         scaled = accurate * self.logit_scales[0], robust * self.logit_scales[1]
         return functional.log_softmax(scaled[0], dim=1), functional.log_softmax(scaled[1], dim=1), argument
 
     def mix(self, accurate: torch.Tensor, robust: torch.Tensor, argument: torch.Tensor) -> torch.Tensor:
-        """Eq. 5 on log-probabilities of g and h, shape (batch, classes), at the weights of the argument, shape (batch,)."""
+        """Eq. 5 on log-probabilities of g and h, shape (batch, classes), at the gate of the argument, shape (batch,)."""
         low, high = self._limits()
         # Both weights from their own sigmoid: neither loses digits near 0, and neither log is -inf.
         tiny = torch.finfo(accurate.dtype).tiny
@@ -115,12 +130,12 @@ class AdaptiveMixture(nn.Module):
         of_accurate = ((1.0 - high) + (high - low) * torch.sigmoid(-argument)).clamp(min=tiny)
         return torch.logaddexp(accurate + of_accurate.log()[:, None], robust + of_robust.log()[:, None])
 
-    def mixing_weight(self, inputs: torch.Tensor) -> torch.Tensor:
-        """a(x), shape (batch,): 0 = accurate model, 1 = robust model."""
+    def gate(self, inputs: torch.Tensor) -> torch.Tensor:
+        """a(x), the weight of h, shape (batch,): 0 = accurate model, 1 = robust model."""
         _, _, first, second = self._run(inputs)
-        return self.weight_of(self.argument(first, second))
+        return self.gate_of(self.argument(first, second))
 
-    def weight_of(self, argument: torch.Tensor) -> torch.Tensor:
+    def gate_of(self, argument: torch.Tensor) -> torch.Tensor:
         """a of the sigmoid's argument, within the range of the current mode."""
         low, high = self._limits()
         return torch.maximum(low + (high - low) * torch.sigmoid(argument), low)
@@ -145,21 +160,21 @@ class AdaptiveMixture(nn.Module):
     @property
     def floor(self) -> float:
         """a_min as the network uses it: the smallest float32 at or above the number that was asked for."""
-        return float(self.weight_range[0])
+        return float(self.gate_range[0])
 
     @property
     def ceiling(self) -> float:
         """a_max as the network uses it."""
-        return float(self.weight_range[1])
+        return float(self.gate_range[1])
 
-    def set_weight_range(self, low: float, high: float) -> None:
+    def set_gate_range(self, low: float, high: float) -> None:
         """Restrict a(x) to (low, high) in eval mode. Raises InvalidArgument unless 0 <= low < high <= 1."""
         if not 0.0 <= low < high <= 1.0:
-            raise InvalidArgument(f"weight_range must be 0 <= a_min < a_max <= 1, got ({low}, {high}).")
+            raise InvalidArgument(f"gate_range must be 0 <= a_min < a_max <= 1, got ({low}, {high}).")
         floor = np.float32(low)
         if float(floor) < low:
             floor = np.nextafter(floor, np.float32(1.0))
-        self.weight_range.copy_(torch.tensor([float(floor), high]))
+        self.gate_range.copy_(torch.tensor([float(floor), high]))
 
     def calibrate(self, *, scale: float, shift: float) -> None:
         """Set scale (> 0) and shift of the sigmoid's argument."""
@@ -178,22 +193,18 @@ class AdaptiveMixture(nn.Module):
         self.robust.eval()
         return self
 
-    def settings(self) -> dict[str, Any]:
-        """What rebuilds the mixing network around the two base models; the state dict holds the rest."""
-        return {
-            "input_shape": list(self.input_shape),
-            "kind": self.network.kind,
-            "width": self.network.width,
-            "accurate_layers": list(self.accurate_layers),
-            "robust_layers": list(self.robust_layers),
-        }
+    @property
+    def design(self) -> Design:
+        """What rebuilds the mixing network around the two base models."""
+        network = self.network
+        return Design(self.input_shape, network.kind, network.width, self.accurate_layers, self.robust_layers)
 
     def extra_repr(self) -> str:
         """Shown by print, and part of the fingerprint."""
         return f"{self.input_shape}, accurate_layers={self.accurate_layers}, robust_layers={self.robust_layers}"
 
     def _limits(self) -> tuple[torch.Tensor, torch.Tensor]:
-        low, high = (self.whole_range if self.training else self.weight_range).unbind()
+        low, high = (self.whole_range if self.training else self.gate_range).unbind()
         return low, high
 
     def _run(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -212,7 +223,7 @@ class AdaptiveMixture(nn.Module):
             names = self.accurate_layers[depth], self.robust_layers[depth]
             one, other = as_maps(of_accurate[names[0]], names[0]), as_maps(of_robust[names[1]], names[1])
             size = max(one.shape[-2], other.shape[-2]), max(one.shape[-1], other.shape[-1])
-            joined.append(torch.cat([resized(one, size), resized(other, size)], dim=1))
+            joined.append(torch.cat([resized(maps, size).to(inputs.dtype) for maps in (one, other)], dim=1))
         return accurate, robust, joined[0], joined[1]
 
 
@@ -226,63 +237,11 @@ class GrayBox(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the mixture, shape (batch, classes)."""
-        log_probabilities: torch.Tensor = self.mixture(inputs, weight_gradient=False)
+        log_probabilities: torch.Tensor = self.mixture(inputs, gate_gradient=False)
         return log_probabilities
-
-
-def adaptive_mixture(
-    accurate: "Mapping[str, Any] | str | nn.Module | None" = None,
-    robust: "Mapping[str, Any] | str | nn.Module | None" = None,
-    **settings: Any,
-) -> AdaptiveMixture:
-    """The factory behind files of adaptive mixtures: base models by description, spec or as modules, then settings.
-
-    Raises: InvalidArgument: a base model whose architecture the file does not know, and that is not given.
-    """
-    bases = {}
-    for name, base in (("accurate", accurate), ("robust", robust)):
-        if base is None:
-            raise InvalidArgument(
-                f"this adaptive mixture does not know its {name} model's architecture; give it: {name}=SPEC."
-            )
-        bases[name] = _build_base(base)
-    return AdaptiveMixture(bases["accurate"], bases["robust"], **settings)
-
-
-def describe_base(spec: str) -> dict[str, Any] | None:
-    """How to rebuild the model of a spec without running foreign code: None unless certmix wrote the file."""
-    from safetensors import safe_open
-
-    path, *pairs = spec.split(",")
-    if not path.endswith(".safetensors") or not Path(path).is_file():
-        return None
-    with safe_open(path, framework="pt") as handle:
-        own = json.loads((handle.metadata() or {}).get("certmix", "{}"))
-    options = dict(pair.split("=", 1) for pair in pairs)
-    if "architecture" not in own or {"arch", "denoiser", "diffusion"} & set(options):
-        return None
-    described: dict[str, Any] = {key: options.pop(key) for key in _NORMALISATION if key in options}
-    return {**described, "architecture": own["architecture"], "settings": {**own.get("settings", {}), **options}}
-
-
-def _build_base(base: "Mapping[str, Any] | str | nn.Module") -> nn.Module:
-    from certmix.models import load_model, make_architecture
-    from certmix.models.normalisation import Loaded, normalised
-
-    if isinstance(base, nn.Module):
-        return base
-    if isinstance(base, str):
-        return load_model(base)
-    model = make_architecture(base["architecture"], **base["settings"])
-    how = {key: base[key] for key in _NORMALISATION if key in base}
-    return normalised(Loaded(model, "inside"), how, base["architecture"])
 
 
 def _pair(layers: Sequence[str], name: str) -> Pair:
     if len(layers) != 2:
         raise InvalidArgument(f"{name} must be two layers at different depths, got {', '.join(layers) or 'none'}.")
     return layers[0], layers[1]
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -12,7 +12,7 @@ from certmix.models.resnet import stage
 KINDS = ("auto", "resnet18", "small")
 
 
-class MixingNetwork(nn.Module):
+class GateNetwork(nn.Module):
     """Features of two depths of both base models -> one normalised number per input, before the sigmoid.
 
     The first features enter where an image would enter a ResNet-18; the second ones are cut to `width` channels by a 1x1

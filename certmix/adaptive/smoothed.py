@@ -1,14 +1,14 @@
-"""The mixture that certificates are about, by Monte Carlo: h smoothed by Gaussian noise, mixed at the weight a(x)."""
+"""The mixture that certificates are about, by Monte Carlo: h smoothed by Gaussian noise, mixed at the gate a(x)."""
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from certmix.adaptive.mixture import AdaptiveMixture
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 
-class SmoothedMixture(nn.Module):
+class SmoothedAdaptiveMixture(nn.Module):
     """log((1 - a(x)) g(x) + a(x) hbar(x)), hbar the votes (or mean softmax) of h on a fixed set of noise draws.
 
     With votes it estimates the certified classifier; with the mean softmax it is differentiable, the way attacks average
@@ -32,8 +32,7 @@ class SmoothedMixture(nn.Module):
         super().__init__()
         if not 0.0 < sigma < float("inf"):
             raise InvalidArgument(f"sigma must be > 0 and finite (pixel units), got {sigma}.")
-        if draws < 1:
-            raise InvalidArgument(f"draws must be >= 1, got {draws}.")
+        need_at_least(1, draws=draws, batch_size=batch_size)
         self.mixture, self.hard, self.batch_size = mixture, hard, batch_size
         generator = torch.Generator().manual_seed(seed)
         noise = sigma * torch.randn(draws, *mixture.input_shape, generator=generator)
@@ -49,9 +48,9 @@ class SmoothedMixture(nn.Module):
         """Log-probabilities, shape (batch, classes); log of the smallest float where no draw votes for a class."""
         return self.parts(inputs)[0]
 
-    def parts(self, inputs: torch.Tensor, *, weight_gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    def parts(self, inputs: torch.Tensor, *, gate_gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """As `AdaptiveMixture.parts`, with h smoothed."""
-        accurate, _, argument = self.mixture.base_arguments(inputs, weight_gradient=weight_gradient)
+        accurate, _, argument = self.mixture.base_arguments(inputs, gate_gradient=gate_gradient)
         return self.mixture.mix(accurate, self.smoothed(inputs).log(), argument), argument
 
     def smoothed(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -14,15 +14,16 @@ from certmix.adaptive.checkpoint import TrainingState, read_checkpoint, write_ch
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.attacks import cross_entropy, get_norm, pgd
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
-from certmix.datasets import Dataset
-from certmix.errors import InvalidArgument
+from certmix.datasets import Dataset, Subset
+from certmix.datasets.batches import stack
+from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import fingerprint
 
 ATTACKS = ("A", "B", "C")
 
 
 @dataclass(frozen=True)
-class MixingTraining:
+class GateTraining:
     """Settings of a training run; the same settings and seed give the same weights on the same machine.
 
     Attributes:
@@ -61,9 +62,8 @@ class MixingTraining:
         for name in ("attack_radius", "learning_rate"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise InvalidArgument(f"{name} must be > 0 and finite, got {getattr(self, name)}.")
-        for name, least in (("epochs", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise InvalidArgument(f"{name} must be >= {least}, got {getattr(self, name)}.")
+        need_at_least(1, epochs=self.epochs)
+        need_at_least(2, batch_size=self.batch_size)
         if len(self.loss_weights) != 3 or min(self.loss_weights) < 0 or not sum(self.loss_weights) > 0:
             raise InvalidArgument(
                 "loss_weights must be c_CE, c_BCE and c_prod, >= 0 and not all 0, "
@@ -86,14 +86,14 @@ class EpochReport:
     loss: float
     clean_accuracy: float
     attacked_accuracy: float
-    clean_weight: float
-    attacked_weight: float
+    clean_gate: float
+    attacked_gate: float
 
 
-def train_mixing(
+def train_gate(
     mixture: AdaptiveMixture,
     dataset: Dataset,
-    settings: MixingTraining,
+    settings: GateTraining,
     *,
     checkpoint: str | Path | None = None,
     progress: Callable[[EpochReport], None] | None = None,
@@ -105,9 +105,9 @@ def train_mixing(
     the exponential average over epochs, batch-norm statistics included.
 
     Args:
-        mixture: trained in place; in eval mode afterwards, its weight range and calibration as before.
-        dataset: inputs in [0, 1] with labels; held in memory on the mixture's device.
-        settings: see `MixingTraining`.
+        mixture: trained in place; in eval mode afterwards, its gate's range and calibration as before.
+        dataset: inputs in [0, 1] with labels; read a batch at a time, in random order.
+        settings: see `GateTraining`.
         checkpoint: file (.safetensors) that is written after every epoch and resumed from where it exists.
         progress: called after every epoch.
     Raises:
@@ -115,48 +115,46 @@ def train_mixing(
         RunError: a checkpoint of other settings, data or base models.
     """
     settings.check()
-    device = mixture.calibration.device
-    inputs = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(device)
-    labels = torch.as_tensor(dataset.labels, device=device)
-    if len(labels) < 2:
-        raise InvalidArgument(f"training needs two inputs or more, got {len(labels)}.")
+    if len(dataset) < 2:
+        raise InvalidArgument(f"training needs two inputs or more, got {len(dataset)}.")
     wanted = mixture.floor, mixture.ceiling
-    mixture.set_weight_range(0.0, 1.0)
+    mixture.set_gate_range(0.0, 1.0)
     mixture.requires_grad_(False)
     mixture.network.requires_grad_(True)
     try:
-        _train(mixture, inputs, labels, settings, _purpose(mixture, dataset, settings), checkpoint, progress)
+        _train(mixture, dataset, settings, _purpose(mixture, dataset, settings), checkpoint, progress)
     finally:
-        mixture.eval().set_weight_range(*wanted)
+        mixture.eval().set_gate_range(*wanted)
         mixture.requires_grad_(False)
     return mixture
 
 
 def _train(
     mixture: AdaptiveMixture,
-    inputs: Tensor,
-    labels: Tensor,
-    settings: MixingTraining,
+    dataset: Dataset,
+    settings: GateTraining,
     purpose: dict[str, object],
     checkpoint: str | Path | None,
     progress: Callable[[EpochReport], None] | None,
 ) -> None:
-    generator = torch.Generator(device=inputs.device).manual_seed(settings.seed)
+    device, size = mixture.calibration.device, settings.batch_size
+    generator = torch.Generator(device).manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(
         mixture.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     state = TrainingState(mixture.network, optimizer, generator, copy.deepcopy(mixture.network.state_dict()))
     done = read_checkpoint(checkpoint, state, purpose) if checkpoint else 0
-    batches = max(len(labels) // settings.batch_size, 1)  # a last small batch would spoil batch-norm's statistics
+    batches = max(len(dataset) // size, 1)  # a last small batch would spoil batch-norm's statistics
     for epoch in range(done, settings.epochs):
-        order = torch.randperm(len(labels), generator=generator, device=inputs.device)
-        sums = torch.zeros(5, device=inputs.device)
+        order = torch.randperm(len(dataset), generator=generator, device=device).cpu().numpy()
+        sums = torch.zeros(5, device=device)
         for batch in range(batches):
-            rows = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+            inputs, labels = stack(Subset(dataset, order[batch * size : (batch + 1) * size]))
+            x, y = inputs.to(device), labels.to(device)
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _schedule((epoch + batch / batches) / settings.epochs)
-            attacked = training_attack(mixture, inputs[rows], labels[rows], settings, generator)
-            sums += _step(mixture, optimizer, inputs[rows], attacked, labels[rows], settings)
+            attacked = training_attack(mixture, x, y, settings, generator)
+            sums += _step(mixture, optimizer, x, attacked, y, settings)
         _average(state.average, mixture.network.state_dict(), settings.averaging if epoch else 0.0)
         if checkpoint:
             write_checkpoint(checkpoint, state, purpose, epoch + 1)
@@ -166,7 +164,7 @@ def _train(
 
 
 def training_attack(
-    mixture: AdaptiveMixture, inputs: Tensor, labels: Tensor, settings: MixingTraining, generator: torch.Generator
+    mixture: AdaptiveMixture, inputs: Tensor, labels: Tensor, settings: GateTraining, generator: torch.Generator
 ) -> Tensor:
     """Attacked inputs of one training batch, shape of the inputs, made in eval mode by the setting's attack."""
     mixture.eval()
@@ -185,7 +183,7 @@ def training_attack(
     targeted = settings.attack == "C" and drawn[1] < 0.5 and outputs.shape[1] >= 4
 
     def objective(points: Tensor) -> Tensor:
-        found, argument = mixture.parts(points, weight_gradient=settings.attack != "A")
+        found, argument = mixture.parts(points, gate_gradient=settings.attack != "A")
         aim = targeted_logit_ratio(found, labels, other) if targeted else cross_entropy(found, labels)
         return aim if settings.attack == "A" else aim + lowering * functional.logsigmoid(-argument)
 
@@ -216,9 +214,9 @@ def _step(
     clean: Tensor,
     attacked: Tensor,
     labels: Tensor,
-    settings: MixingTraining,
+    settings: GateTraining,
 ) -> Tensor:
-    """One optimiser step; returns (loss, clean accuracy, attacked accuracy, clean weight, attacked weight)."""
+    """One optimiser step; returns (loss, clean accuracy, attacked accuracy, clean gate, attacked gate)."""
     mixture.train()
     twice = torch.cat([labels, labels])
     targets = torch.cat([torch.zeros(len(clean)), torch.ones(len(attacked))]).to(clean)
@@ -229,8 +227,8 @@ def _step(
     optimizer.step()
     with torch.no_grad():
         right = (outputs.argmax(dim=1) == twice).float().view(2, -1).mean(dim=1)
-        weight = torch.sigmoid(argument).view(2, -1).mean(dim=1)
-        return torch.cat([loss.detach()[None], right, weight])
+        gate = torch.sigmoid(argument).view(2, -1).mean(dim=1)
+        return torch.cat([loss.detach()[None], right, gate])
 
 
 def _schedule(share: float) -> float:
@@ -246,11 +244,11 @@ def _average(average: dict[str, Tensor], new: dict[str, Tensor], past: float) ->
             average[name].copy_(value)
 
 
-def _purpose(mixture: AdaptiveMixture, dataset: Dataset, settings: MixingTraining) -> dict[str, object]:
+def _purpose(mixture: AdaptiveMixture, dataset: Dataset, settings: GateTraining) -> dict[str, object]:
     """Everything that a checkpoint must agree with."""
     return {
         **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()},
-        **mixture.settings(),
+        "design": repr(mixture.design),
         "accurate": fingerprint(mixture.accurate),
         "robust": fingerprint(mixture.robust),
         "logit_scales": mixture.logit_scales.tolist(),

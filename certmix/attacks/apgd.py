@@ -17,7 +17,7 @@ from certmix.attacks.pgd import (
     per_input,
     value_and_gradient,
 )
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 MOMENTUM, PROGRESS = 0.75, 0.75  # alpha and rho of the source
 
@@ -46,8 +46,7 @@ def apgd(
     if norm == "l1":
         raise InvalidArgument("norm of apgd must be l2 or linf, got 'l1'; use pgd.")
     ball, radius = get_norm(norm), per_input("attack_radius", attack_radius, inputs)
-    if steps < 1:
-        raise InvalidArgument(f"steps must be >= 1, got {steps}.")
+    need_at_least(1, steps=steps)
     _check(inputs, radius, steps, restarts, random_start, clip)
     best = _evaluate(objective, succeeded, _feasible(ball, inputs, inputs, radius, clip))
     for _ in range(restarts):

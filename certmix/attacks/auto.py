@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certmix.attacks.model_attack import AttackResult, is_fooled
 from certmix.attacks.norms import get_norm
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 _NAMES = {"l2": "L2", "linf": "Linf", "l1": "L1"}
 
@@ -49,6 +49,7 @@ def auto_attack(
             "AutoAttack needs the package pyautoattack, which is not installed; pip install 'certmix[attacks]'."
         ) from None
     ball = get_norm(norm)
+    need_at_least(1, batch_size=batch_size)
     if not 0.0 < attack_radius < float("inf"):
         raise InvalidArgument(f"attack_radius must be > 0 and finite (pixel units), got {attack_radius}.")
     chosen: dict[str, Any] = {"version": "custom", "attacks": attacks} if attacks else {"version": version}

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from certmix.attacks.judge import Judge, Verdict
 from certmix.attacks.losses import margin
 from certmix.attacks.pgd import pgd
-from certmix.attacks.smoothed import SmoothedClassifier, count_votes
+from certmix.attacks.smoothed import SmoothedClassifier
 from certmix.certifiers import required_margin
-from certmix.errors import CertmixError, InvalidArgument
-from certmix.intervals import clopper_pearson_lower, clopper_pearson_upper
+from certmix.datasets import Dataset, Subset
+from certmix.datasets.batches import stack
+from certmix.errors import CertmixError, InvalidArgument, need_at_least
+from certmix.models.placement import device_of
+
+Floats = NDArray[np.float64]
 
 
 class CertificateBroken(CertmixError):
@@ -27,18 +33,19 @@ class CertificateAttack:
     Attributes:
         row: which input, shape (attacked,), int64.
         radius: the certified radius, shape (attacked,), pixel units.
-        margin: vote share of the certified class less the largest other one at the worst point found, shape (attacked,).
-        required: the margin that the certificate promises there: (1 - a) / a, shape (attacked,).
-        broken: whether that promise fails beyond doubt (see `attack_certificates`), shape (attacked,), bool.
-        inputs: the worst points, shape (attacked, ...).
+        mixing_weight: a at the worst point found, shape (attacked,); of an adaptive mixture, its gate there.
+        lead: of the certified class in the mixture there, shape (attacked,); <= 0 where it is fooled. Under a fixed
+            weight, for the worst accurate model there is.
+        broken: whether it is fooled beyond doubt (see `Judge`), shape (attacked,), bool.
+        distance: of the worst point from the input, l2, shape (attacked,), pixel units.
     """
 
     row: NDArray[np.int64]
-    radius: NDArray[np.float64]
-    margin: NDArray[np.float64]
-    required: NDArray[np.float64]
+    radius: Floats
+    mixing_weight: Floats
+    lead: Floats
     broken: NDArray[np.bool_]
-    inputs: Tensor
+    distance: Floats
 
     def check(self) -> None:
         """Raise CertificateBroken where an attack succeeded."""
@@ -46,14 +53,26 @@ class CertificateAttack:
             first = int(np.flatnonzero(self.broken)[0])
             raise CertificateBroken(
                 f"{int(self.broken.sum())} of {len(self.row)} CERTIFICATES BROKEN by attacks inside their radius; the "
-                f"first is input {self.row[first]}, certified to {self.radius[first]:.4f}: margin "
-                f"{self.margin[first]:.4f} at a point inside, {self.required[first]:.4f} promised."
+                f"first is input {self.row[first]}, certified to {self.radius[first]:.4f}: its class leads by "
+                f"{self.lead[first]:.4f} at weight {self.mixing_weight[first]:.4f} at a point inside."
             )
+
+
+class Attacker(Protocol):
+    """Moves certified inputs within their balls, and says what the mixture does with g where they end."""
+
+    def move(self, inputs: Tensor, labels: NDArray[np.int64], mixing_weight: Floats, reach: Floats) -> Tensor:
+        """The worst points found within `reach` of the inputs, (batch, ...); `mixing_weight` is the certified one."""
+        ...
+
+    def mixing(self, points: Tensor, labels: NDArray[np.int64], mixing_weight: Floats) -> tuple[Floats, Floats]:
+        """a at the points, shape (batch,), and g_y - g_i there, shape (batch, classes) or (batch, 1)."""
+        ...
 
 
 def attack_certificates(
     robust: nn.Module,
-    inputs: Tensor,
+    dataset: Dataset,
     prediction: ArrayLike,
     radius: ArrayLike,
     mixing_weight: ArrayLike,
@@ -74,121 +93,114 @@ def attack_certificates(
 
     A certificate at weight a promises h_y - h_i > (1 - a) / a on the open ball, and an accurate model that is one-hot on i
     fools the mixture wherever that fails (Lemma 3.2 is tight): so h alone is attacked, without a box, by PGD with gradients
-    averaged over noise, and the worst end point of all restarts is judged by fresh votes. Where its margin is not above
-    what is required, ten times as many fresh votes decide: `broken` means that Clopper-Pearson bounds at `significance`
-    each leave no doubt.
+    averaged over noise, and the worst end point of all restarts is judged by fresh votes (`Judge`).
 
     Args:
-        robust: base classifier of h.
-        inputs: clean inputs, shape (inputs, ...).
+        robust: base classifier of h, on the device where the attack runs.
+        dataset: the certified inputs.
         prediction: certified classes, shape (inputs,).
         radius: certified radii, shape (weights, inputs), pixel units; 0 = nothing to attack.
         mixing_weight: shape (weights,).
         sigma: standard deviation of the noise, pixel units.
         grid_levels: of integer noise; see `count_votes`.
         share_of_radius: attacks go to this share of it, in (0, 1).
-        restarts, steps: of PGD.
-        draws: noise draws per gradient.
-        votes: fresh draws that judge a point.
-        significance: of a broken certificate.
+        restarts, steps: of PGD, >= 1.
+        draws: noise draws per gradient, >= 1.
+        votes: fresh draws that judge a point, >= 1.
+        significance: of a broken certificate; see `Judge`.
         seed: of starts and noise.
-        batch_size: certificates attacked at once.
+        batch_size: certificates attacked at once, >= 1; memory holds no more inputs.
         progress: called with (certificates attacked, in all).
     Returns: CertificateAttack.
     Raises: InvalidArgument: a value out of range, or shapes that do not fit.
     """
+    need_at_least(1, restarts=restarts, steps=steps)
+    required_margin(mixing_weight)
+    generator = torch.Generator(device_of(robust)).manual_seed(seed)
+    judge = Judge(robust, sigma, grid_levels, votes, significance, generator)
+    model = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
+    attacker = _WorstAccurateModel(model, judge, restarts, steps)
+    return attack_inside(
+        attacker, judge, dataset, prediction, radius, mixing_weight, share_of_radius=share_of_radius,
+        batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+
+
+def attack_inside(
+    attacker: Attacker,
+    judge: Judge,
+    dataset: Dataset,
+    prediction: ArrayLike,
+    radius: ArrayLike,
+    mixing_weight: ArrayLike,
+    *,
+    share_of_radius: float,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> CertificateAttack:
+    """Attack every certificate by an attacker and judge where it ends; arguments as `attack_certificates`."""
     classes, radii = np.asarray(prediction, dtype=np.int64), np.atleast_2d(np.asarray(radius, dtype=np.float64))
-    needed = np.atleast_1d(required_margin(mixing_weight))
-    if radii.shape != (len(needed), len(inputs)) or classes.shape != (len(inputs),):
+    weights = np.atleast_1d(np.asarray(mixing_weight, dtype=np.float64))
+    if radii.shape != (len(weights), len(dataset)) or classes.shape != (len(dataset),):
         raise InvalidArgument(
-            f"radius must have shape (weights, inputs) = ({len(needed)}, {len(inputs)}), and prediction (inputs,), got "
+            f"radius must have shape (weights, inputs) = ({len(weights)}, {len(dataset)}), and prediction (inputs,), got "
             f"{radii.shape} and {classes.shape}."
         )
     if not 0.0 < share_of_radius < 1.0:
         raise InvalidArgument(f"share_of_radius must be in (0, 1), got {share_of_radius}; the certified ball is open.")
+    need_at_least(1, batch_size=batch_size)
     which, rows = np.nonzero(radii > 0)
-    if not len(rows):
-        nothing = np.empty(0)
-        return CertificateAttack(rows, nothing, nothing, nothing, nothing.astype(bool), inputs[:0])
-    generator = torch.Generator().manual_seed(seed)
-    model = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
-    judge = _Judge(robust, sigma, grid_levels, votes, significance, generator)
-    margins, broken, points = [], [], []
-    for part in np.split(np.arange(len(rows)), range(batch_size, len(rows), batch_size)):
-        start, labels = inputs[rows[part]], torch.as_tensor(classes[rows[part]])
-        reach = torch.as_tensor(share_of_radius * radii[which[part], rows[part]], dtype=inputs.dtype)
-        worst = _worst_point(model, judge, start, labels, reach, restarts=restarts, steps=steps)
-        found, doubtless = judge.verdict(worst, labels, needed[which[part]])
-        margins.append(found)
-        broken.append(doubtless)
-        points.append(worst)
+    device = device_of(judge.base)
+    found: list[tuple[Floats, Verdict, Floats]] = []
+    for start in range(0, len(rows), batch_size):
+        part = slice(start, start + batch_size)
+        inputs, labels, weight = (
+            stack(Subset(dataset, rows[part]))[0].to(device),
+            classes[rows[part]],
+            weights[which[part]],
+        )
+        points = attacker.move(inputs, labels, weight, share_of_radius * radii[which[part], rows[part]])
+        there, accurate_lead = attacker.mixing(points, labels, weight)
+        distance = (points - inputs).flatten(1).double().norm(dim=1).cpu().numpy()
+        found.append((there, judge.verdict(points, labels, there, accurate_lead), distance))
         if progress:
-            progress(int(part[-1]) + 1, len(rows))
+            progress(min(start + batch_size, len(rows)), len(rows))
     return CertificateAttack(
         row=rows,
         radius=radii[which, rows],
-        margin=np.concatenate(margins),
-        required=needed[which],
-        broken=np.concatenate(broken),
-        inputs=torch.cat(points),
+        mixing_weight=np.concatenate([np.empty(0), *(weight for weight, _, _ in found)]),
+        lead=np.concatenate([np.empty(0), *(verdict.lead for _, verdict, _ in found)]),
+        broken=np.concatenate([np.empty(0, dtype=bool), *(verdict.broken for _, verdict, _ in found)]),
+        distance=np.concatenate([np.empty(0), *(distance for _, _, distance in found)]),
     )
 
 
-def _worst_point(
-    model: SmoothedClassifier,
-    judge: "_Judge",
-    start: Tensor,
-    labels: Tensor,
-    reach: Tensor,
-    *,
-    restarts: int,
-    steps: int,
-) -> Tensor:
-    """The end point of PGD with the smallest vote margin, over the restarts."""
-    worst, smallest = start, torch.full((len(start),), float("inf"), dtype=torch.float64)
-    for _ in range(restarts):
-        point = pgd(
-            lambda x: margin(model(x), labels), start, norm="l2", attack_radius=reach, steps=steps, clip=None,
-            generator=judge.generator,
-        ).inputs  # fmt: skip
-        found = judge.margin(point, labels, max(100, judge.votes // 10))
-        worst = torch.where((found < smallest).view(-1, *[1] * (start.ndim - 1)), point, worst)
-        smallest = torch.minimum(found, smallest)
-    return worst
-
-
 @dataclass(frozen=True)
-class _Judge:
-    """Decides by fresh votes what the smoothed classifier says at a point."""
+class _WorstAccurateModel:
+    """PGD on h alone; g is one-hot on whichever rival is nearest."""
 
-    base: nn.Module
-    sigma: float
-    grid_levels: int | None
-    votes: int
-    significance: float
-    generator: torch.Generator
+    model: SmoothedClassifier
+    judge: Judge
+    restarts: int
+    steps: int
 
-    def count(self, points: Tensor, draws: int) -> Tensor:
-        return count_votes(
-            self.base, points, sigma=self.sigma, draws=draws, generator=self.generator, grid_levels=self.grid_levels
-        )
+    def move(self, inputs: Tensor, labels: NDArray[np.int64], mixing_weight: Floats, reach: Floats) -> Tensor:
+        """The end point of PGD with the smallest lead by votes of its own, over the restarts."""
+        truth = torch.as_tensor(labels, device=inputs.device)
+        radius = torch.as_tensor(reach, dtype=inputs.dtype, device=inputs.device)
+        worst, smallest = inputs, np.full(len(inputs), np.inf)
+        for _ in range(self.restarts):
+            point = pgd(
+                lambda x: margin(self.model(x), truth), inputs, norm="l2", attack_radius=radius, steps=self.steps,
+                clip=None, generator=self.judge.generator,
+            ).inputs  # fmt: skip
+            weight, accurate_lead = self.mixing(point, labels, mixing_weight)
+            draws = max(100, self.judge.votes // 10)
+            lead = self.judge.leads(point, labels, weight, accurate_lead, draws).min(axis=1)
+            less = torch.as_tensor(lead < smallest, device=inputs.device).view(-1, *[1] * (inputs.ndim - 1))
+            worst, smallest = torch.where(less, point, worst), np.minimum(lead, smallest)
+        return worst
 
-    def margin(self, points: Tensor, labels: Tensor, draws: int) -> Tensor:
-        return -margin(self.count(points, draws).double() / draws, labels)
-
-    def verdict(
-        self, points: Tensor, labels: Tensor, required: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Vote margins, shape (batch,), and whether they are surely not above what is required."""
-        found = self.margin(points, labels, self.votes).numpy()
-        broken = np.zeros(len(found), dtype=bool)
-        for row in np.flatnonzero(found <= required):
-            draws = 10 * self.votes
-            counts = self.count(points[row : row + 1], draws)[0].numpy()
-            label = int(labels[row])
-            rival = int(np.where(np.arange(len(counts)) == label, -1, counts).argmax())
-            found[row] = (counts[label] - counts[rival]) / draws
-            top = float(clopper_pearson_upper(counts[label], draws, self.significance))
-            other = float(clopper_pearson_lower(counts[rival], draws, self.significance))
-            broken[row] = top - other <= required[row]
-        return found, broken
+    def mixing(self, points: Tensor, labels: NDArray[np.int64], mixing_weight: Floats) -> tuple[Floats, Floats]:
+        """The certified weight, and the worst accurate model: it trails by 1 against every rival."""
+        return mixing_weight, np.full((len(labels), 1), -1.0)

@@ -1,8 +1,7 @@
 """Attacks on the mixture against its weight (the paper's Figure 4): transferred from either model, and on the mixture."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,9 +10,12 @@ from torch import Tensor, nn
 
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import get_loss
-from certmix.attacks.model_attack import attack_model, is_fooled
-from certmix.errors import InvalidArgument
+from certmix.attacks.model_attack import AttackResult, attack_model, is_fooled
+from certmix.datasets import Dataset
+from certmix.datasets.batches import batches
+from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.placement import device_of
 
 ATTACKS = {
     "clean": "no attack",
@@ -54,11 +56,10 @@ class MixtureSweep:
 
 
 def attack_mixture(
+    dataset: Dataset,
+    *,
     accurate: nn.Module,
     robust: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
     mixing_weight: Sequence[float],
     norm: str,
     attack_radius: float,
@@ -66,8 +67,9 @@ def attack_mixture(
     steps: int = 20,
     restarts: int = 1,
     losses: Sequence[str] = ("cross-entropy", "margin"),
-    hard_accurate: bool = False,
+    accurate_vote: str = "class",
     seed: int = 0,
+    batch_size: int = 500,
     progress: Callable[[int, int], None] | None = None,
 ) -> MixtureSweep:
     """Accuracy of log((1 - a) g + a h) against a: clean, under attacks on g and on h, and on the mixture at that a.
@@ -79,15 +81,16 @@ def attack_mixture(
     digits: where g is sure, its term hides h's).
 
     Args:
-        accurate, robust: g and h: inputs in [0, 1] -> logits.
-        inputs, labels: shapes (inputs, ...) and (inputs,).
+        dataset: inputs in [0, 1] with labels; read a batch at a time.
+        accurate, robust: g and h: inputs in [0, 1] -> logits, on the device where the attack runs.
         mixing_weight: weights a in [0, 1].
         norm, attack_radius, steps, restarts: see `pgd`.
         attacks: among "std", "rob", "mix" and "auto" (needs the extra `attacks`).
         losses: of PGD; an input counts as right under "mix" where it withstands all; transferred attacks use the first.
-        hard_accurate: mix g's class instead of its softmax; PGD then sees no gradient of g.
-        seed: of the random starts.
-        progress: called with (attacks done, in all).
+        accurate_vote: how g votes, "class" or "softmax"; PGD on the mixture climbs its softmax, which has gradients.
+        seed: of the random starts; every batch has its own stream.
+        batch_size: inputs attacked at once, >= 1.
+        progress: called with (inputs done, in all).
     Returns: MixtureSweep.
     Raises: InvalidArgument: an unknown attack, or a value out of range.
     """
@@ -98,31 +101,82 @@ def attack_mixture(
     for name in attacks:
         if name not in ATTACKS or name == "clean":
             raise InvalidArgument(f"attack must be one of {', '.join(list(ATTACKS)[1:])}, got {name!r}.")
-    how: dict[str, Any] = {"norm": norm, "attack_radius": attack_radius}
-    pgd_how: dict[str, Any] = {**how, "steps": steps, "restarts": restarts, "seed": seed}
-    mixtures = [MixedClassifier(accurate, robust, weight, hard_accurate).eval() for weight in mixing_weight]
+    need_at_least(1, restarts=restarts, batch_size=batch_size)
+    budget = _Budget(norm, attack_radius, steps, restarts, tuple(losses), seed)
+    mixtures = [
+        MixedClassifier(accurate=accurate, robust=robust, mixing_weight=weight, accurate_vote=accurate_vote).eval()
+        for weight in mixing_weight
+    ]
+    found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *attacks)}
+    flags: list[str] = []
+    device = device_of(robust)
+    for number, (inputs, labels) in enumerate(batches(dataset, batch_size)):
+        right, flagged = _attack_batch(mixtures, inputs.to(device), labels.to(device), attacks, budget.of_batch(number))
+        flags += flagged
+        for name, rows in right.items():
+            found[name].append(rows.cpu())
+        if progress:
+            progress(min((number + 1) * batch_size, len(dataset)), len(dataset))
+    return MixtureSweep(
+        mixing_weight=np.asarray(mixing_weight, dtype=np.float64),
+        right={name: torch.cat(parts, dim=1).numpy() for name, parts in found.items()},
+        norm=norm,
+        attack_radius=float(attack_radius),
+        warnings=tuple(dict.fromkeys(flags)),
+    )
+
+
+@dataclass(frozen=True)
+class _Budget:
+    norm: str
+    attack_radius: float
+    steps: int
+    restarts: int
+    losses: tuple[str, ...]
+    seed: int
+
+    def of_batch(self, number: int) -> "_Budget":
+        return replace(self, seed=self.seed + 1_000_003 * number)
+
+    def attack(
+        self, model: nn.Module, inputs: Tensor, labels: Tensor, loss: str, judge: nn.Module | None = None
+    ) -> AttackResult:
+        """PGD: on the judge by way of the model, or to the model's largest loss where there is no judge."""
+        return attack_model(
+            model, inputs, labels, norm=self.norm, attack_radius=self.attack_radius, loss=loss, steps=self.steps,
+            restarts=self.restarts, stop_at_success=judge is not None, judge=judge, seed=self.seed,
+        )  # fmt: skip
+
+
+def _attack_batch(
+    mixtures: Sequence[MixedClassifier], inputs: Tensor, labels: Tensor, attacks: Sequence[str], budget: _Budget
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Whether each mixture is right under each attack, shape (weights, batch), and what AutoAttack flagged."""
     moved = {"clean": inputs}
-    for name, model in (("std", accurate), ("rob", robust)):
+    for name, model in (("std", mixtures[0].accurate), ("rob", mixtures[0].robust)):
         if name in attacks:
-            moved[name] = attack_model(model, inputs, labels, loss=losses[0], stop_at_success=False, **pgd_how).inputs
+            moved[name] = budget.attack(model, inputs, labels, budget.losses[0]).inputs
     right: dict[str, list[Tensor]] = {name: [] for name in ("clean", *attacks)}
     flags: list[str] = []
-    for done, mixture in enumerate(mixtures):
+    for mixture in mixtures:
         for name, points in moved.items():
             right[name].append(~is_fooled(mixture, points, labels))
         if "mix" in attacks:
-            fooled = [attack_model(mixture, inputs, labels, loss=loss, **pgd_how).fooled for loss in losses]
-            right["mix"].append(~torch.stack(fooled).any(dim=0))
+            right["mix"].append(_withstands(mixture, inputs, labels, budget))
         if "auto" in attacks:
-            found, flagged = auto_attack(mixture, inputs, labels, seed=seed, **how)
+            found, flagged = auto_attack(
+                mixture, inputs, labels, norm=budget.norm, attack_radius=budget.attack_radius, seed=budget.seed
+            )
             right["auto"].append(~found.fooled)
             flags += [f"weight {mixture.mixing_weight:g}: {flag}" for flag in flagged]
-        if progress:
-            progress(done + 1, len(mixtures))
-    return MixtureSweep(
-        mixing_weight=np.asarray(mixing_weight, dtype=np.float64),
-        right={name: torch.stack(rows).cpu().numpy() for name, rows in right.items()},
-        norm=norm,
-        attack_radius=float(attack_radius),
-        warnings=tuple(flags),
-    )
+    return {name: torch.stack(rows) for name, rows in right.items()}, flags
+
+
+def _withstands(mixture: MixedClassifier, inputs: Tensor, labels: Tensor, budget: _Budget) -> Tensor:
+    """Whether the mixture is right after PGD with every loss, shape (batch,); each is spent on what still holds."""
+    right = ~is_fooled(mixture, inputs, labels)
+    for loss in budget.losses:
+        held = right.nonzero()[:, 0]
+        if len(held):
+            right[held] = ~budget.attack(mixture.softened(), inputs[held], labels[held], loss, mixture).fooled
+    return right

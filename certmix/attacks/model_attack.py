@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from certmix.attacks.losses import Loss, get_loss
 from certmix.attacks.pgd import per_input, pgd
+from certmix.errors import need_at_least
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def attack_model(
     random_start: bool = True,
     clip: tuple[float, float] | None = (0.0, 1.0),
     stop_at_success: bool = True,
+    judge: nn.Module | None = None,
     batch_size: int = 1000,
     seed: int = 0,
 ) -> AttackResult:
@@ -54,33 +56,36 @@ def attack_model(
         loss: "cross-entropy", "margin", "dlr", or a function of (logits, labels).
         stop_at_success: rest where the model is fooled; False goes on to the largest loss, as an attack that is to
             transfer to another model must, or one whose smallest margin is asked for.
-        batch_size: inputs per chunk.
+        judge: the classifier that is to be fooled, where `model` only stands in for it since it has gradients.
+        batch_size: inputs per chunk, >= 1.
         seed: of the random starts; every chunk has its own stream.
     Returns: AttackResult.
     Raises: InvalidArgument: a value out of range.
     """
+    need_at_least(1, restarts=restarts, batch_size=batch_size)
+    judged = model if judge is None else judge
     rate = get_loss(loss) if isinstance(loss, str) else loss
     radius = per_input("attack_radius", attack_radius, inputs)
     chunks = []
-    for number, rows in enumerate(torch.split(torch.arange(len(inputs)), batch_size)):
+    for number, rows in enumerate(torch.split(torch.arange(len(inputs), device=inputs.device), batch_size)):
         generator = torch.Generator(inputs.device).manual_seed(seed + 1_000_003 * number)
         best = inputs[rows].clone()
-        open_rows = torch.arange(len(rows))
+        open_rows = torch.arange(len(rows), device=inputs.device)
         for _ in range(restarts if stop_at_success else 1):
             at, truth = rows[open_rows], labels[rows[open_rows]]
             found = pgd(
                 _objective(model, rate, truth), inputs[at], norm=norm, attack_radius=radius[at], steps=steps,
                 step_size=step_size, restarts=1 if stop_at_success else restarts, random_start=random_start, clip=clip,
-                generator=generator, succeeded=_fooled(model, truth) if stop_at_success else None,
+                generator=generator, succeeded=_fooled(judged, truth) if stop_at_success else None,
             )  # fmt: skip
             best[open_rows] = found.inputs
             if found.succeeded is not None:
-                open_rows = open_rows[~found.succeeded.cpu()]
+                open_rows = open_rows[~found.succeeded]
             if not len(open_rows):
                 break
         chunks.append(best)
     perturbed = torch.cat(chunks)
-    return AttackResult(perturbed, is_fooled(model, perturbed, labels, batch_size=batch_size))
+    return AttackResult(perturbed, is_fooled(judged, perturbed, labels, batch_size=batch_size))
 
 
 def is_fooled(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: int = 1000) -> Tensor:

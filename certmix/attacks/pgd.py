@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from certmix.attacks.norms import Norm, get_norm
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 
 Objective = Callable[[Tensor], Tensor]
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -115,8 +115,7 @@ def per_input(name: str, values: float | Tensor, inputs: Tensor) -> Tensor:
 def _first_step(step_size: float | Tensor | None, schedule: str, path: Tensor, steps: int, inputs: Tensor) -> Tensor:
     if schedule not in SCHEDULES:
         raise InvalidArgument(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
-    if steps < 1:
-        raise InvalidArgument(f"steps must be >= 1, got {steps}.")
+    need_at_least(1, steps=steps)
     if step_size is not None:
         return per_input("step_size", step_size, inputs)
     return path / sum(SCHEDULES[schedule](step / steps) for step in range(steps))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
 from certmix.noise import clip_range
 
 _ROWS = 4_000  # noisy inputs per forward pass
@@ -31,8 +31,7 @@ class SmoothedClassifier(nn.Module):
         super().__init__()
         if not 0.0 < sigma < float("inf"):
             raise InvalidArgument(f"sigma must be > 0 and finite (pixel units), got {sigma}.")
-        if draws < 1:
-            raise InvalidArgument(f"draws must be >= 1, got {draws}.")
+        need_at_least(1, draws=draws)
         self.base, self.sigma, self.draws, self._seed = base, float(sigma), draws, seed
         self._generators: dict[torch.device, torch.Generator] = {}
 

@@ -1,7 +1,6 @@
 """Small networks by name: what `certmix train` trains and what safetensors files of certmix name."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,20 +29,12 @@ def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Mod
     return nn.Sequential(nn.Flatten(), nn.Linear(input_size, width), nn.ReLU(), nn.Linear(width, num_classes))
 
 
-def adaptive_mixture(**settings: Any) -> nn.Module:
-    """See `certmix.adaptive.mixture.adaptive_mixture`."""
-    from certmix.adaptive.mixture import adaptive_mixture as build
-
-    return build(**settings)
-
-
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "digits-cnn": digits_cnn,
     "mlp": mlp,
     "cifar_resnet20": cifar_resnet20,
     "cifar_resnet110": cifar_resnet110,
     "resnet18": ResNet18,
-    "adaptive-mixture": adaptive_mixture,
 }
 
 

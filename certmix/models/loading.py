@@ -150,6 +150,8 @@ def _load_file(path: str, arch: str | None, settings: dict[str, Any], trust_mode
         raise InvalidArgument(
             f"{path} does not name its architecture; add ,arch=NAME, ,arch=pkg.module:factory or ,arch=FILE.py:factory."
         )
+    if arch is None and own["architecture"] == "adaptive-mixture":
+        raise InvalidArgument(f"{path} is an adaptive mixture, not a model; load it with certmix.load_mixture.")
     if arch is not None and ":" in arch:
         need_trust(f"arch={arch}", trust_model)
         in_file = arch.rpartition(":")[0].endswith(".py")

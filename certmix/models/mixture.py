@@ -8,31 +8,35 @@ from torch.nn import functional
 
 from certmix.errors import InvalidArgument
 
+ACCURATE_VOTES = ("class", "softmax")
+
 
 class MixedClassifier(nn.Module):
-    """log((1 - a) softmax(g(x)) + a softmax(h(x))): a drop-in classifier whose outputs are log-probabilities.
+    """log((1 - a) g(x) + a softmax(h(x))): a drop-in classifier whose outputs are log-probabilities.
 
-    Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Eq. 5; "hardmax" g from its Section A.2.
-    Computed by log-sum-exp of log-probabilities: no log(0) where both models put probability on a class, gradients flow
-    into both models. With a hard g, its other classes have probability a h_i exactly, and no gradient reaches g.
+    Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Eq. 5; g votes with its class as in its certified experiments
+    (Section A.2), or with its softmax. Computed by log-sum-exp of log-probabilities: no log(0) where both models put
+    probability on a class. With g's class, other classes have probability a h_i exactly, and no gradient reaches g;
+    attacks climb `softened` instead.
 
     Args:
         accurate: g, standard classifier, logits of shape (batch, classes).
         robust: h, robust classifier, logits of the same shape. Where h is a smoothed classifier, this mixes its base;
             the certified mixture is of vote shares (see `certmix.certify`).
         mixing_weight: a in [0, 1]; 0 = accurate model, 1 = robust model.
-        hard_accurate: replace softmax(g) by the one-hot vector of its class (first on ties).
-    Raises: InvalidArgument: a weight outside [0, 1], or models that disagree on the number of classes.
+        accurate_vote: "class" (the one-hot vector of g's class, first on ties) or "softmax".
+    Raises: InvalidArgument: a value out of range, or models that disagree on the number of classes.
     """
 
     def __init__(
-        self, accurate: nn.Module, robust: nn.Module, mixing_weight: float, hard_accurate: bool = False
+        self, *, accurate: nn.Module, robust: nn.Module, mixing_weight: float, accurate_vote: str = "class"
     ) -> None:
         super().__init__()
         if not 0.0 <= mixing_weight <= 1.0:
             raise InvalidArgument(f"mixing_weight must be in [0, 1] (0 = accurate, 1 = robust), got {mixing_weight}.")
+        check_accurate_vote(accurate_vote)
         self.accurate, self.robust = accurate, robust
-        self.mixing_weight, self.hard_accurate = float(mixing_weight), hard_accurate
+        self.mixing_weight, self.accurate_vote = float(mixing_weight), accurate_vote
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Log-probabilities, shape (batch, classes), of [0, 1] inputs."""
@@ -40,7 +44,7 @@ class MixedClassifier(nn.Module):
         if weight == 1.0:
             return functional.log_softmax(self.robust(inputs), dim=1)
         accurate = self.accurate(inputs)
-        if weight == 0.0 and not self.hard_accurate:
+        if weight == 0.0 and self.accurate_vote == "softmax":
             return functional.log_softmax(accurate, dim=1)
         robust = functional.log_softmax(self.robust(inputs), dim=1)
         if accurate.shape != robust.shape:
@@ -49,11 +53,23 @@ class MixedClassifier(nn.Module):
                 f"got {tuple(accurate.shape)} and {tuple(robust.shape)}."
             )
         log_robust = robust + math.log(weight) if weight else 0.0 * robust + _floor(robust)
-        if not self.hard_accurate:
+        if self.accurate_vote == "softmax":
             return torch.logaddexp(functional.log_softmax(accurate, dim=1) + math.log1p(-weight), log_robust)
         chosen = functional.one_hot(accurate.argmax(dim=1), accurate.shape[1]).bool()
         with_accurate = torch.logaddexp(torch.full_like(log_robust, math.log1p(-weight)), log_robust)
         return torch.where(chosen, with_accurate, log_robust)
+
+    def softened(self) -> "MixedClassifier":
+        """The mixture with g's softmax: what attacks climb, since g's class has no gradient."""
+        return MixedClassifier(
+            accurate=self.accurate, robust=self.robust, mixing_weight=self.mixing_weight, accurate_vote="softmax"
+        ).train(self.training)
+
+
+def check_accurate_vote(accurate_vote: str) -> None:
+    """Raise InvalidArgument unless g votes with its "class" or its "softmax"."""
+    if accurate_vote not in ACCURATE_VOTES:
+        raise InvalidArgument(f"accurate_vote must be one of {', '.join(ACCURATE_VOTES)}, got {accurate_vote!r}.")
 
 
 def _floor(like: torch.Tensor) -> float:

@@ -12,8 +12,10 @@ from torch.nn import functional
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import margin
 from certmix.attacks.model_attack import attack_model
-from certmix.datasets.batches import in_chunks
-from certmix.errors import InvalidArgument
+from certmix.datasets import Dataset
+from certmix.datasets.batches import batches
+from certmix.errors import InvalidArgument, need_at_least
+from certmix.models.placement import device_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ class ConfidenceGap:
 
 def confidence_gaps(
     model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
+    dataset: Dataset,
     *,
     norm: str,
     attack_radius: float,
@@ -55,6 +56,7 @@ def confidence_gaps(
     steps: int = 20,
     restarts: int = 1,
     seed: int = 0,
+    batch_size: int = 500,
 ) -> list[ConfidenceGap]:
     """Gaps on clean and on attacked inputs. Source: Bai et al., arXiv:2301.12554, Table 1 and Section D.2.
 
@@ -62,27 +64,35 @@ def confidence_gaps(
     AutoAttack cannot break is taken from that PGD, since AutoAttack returns such inputs unchanged.
 
     Args:
-        model: inputs -> logits.
-        inputs, labels: shapes (inputs, ...) and (inputs,).
+        model: inputs -> logits, on the device where the attack runs.
+        dataset: inputs in [0, 1] with labels; read a batch at a time.
         norm, attack_radius, steps, restarts: see `pgd`.
         attacks: among "pgd" and "auto" (needs the extra `attacks`).
-        seed: of the random starts.
+        seed: of the random starts; every batch has its own stream.
+        batch_size: inputs attacked at once, >= 1.
     Returns: one ConfidenceGap per kind of inputs, clean first.
     Raises: InvalidArgument: an unknown attack, or a value out of range.
     """
     for name in attacks:
         if name not in ("pgd", "auto"):
             raise InvalidArgument(f"attack must be pgd or auto, got {name!r}.")
-    smallest = attack_model(
-        model, inputs, labels, norm=norm, attack_radius=attack_radius, steps=steps, restarts=restarts, seed=seed,
-        loss=probability_margin, stop_at_success=False,
-    ).inputs  # fmt: skip
-    points = {"clean": inputs, "pgd": smallest}
-    if "auto" in attacks:
-        found, _ = auto_attack(model, inputs, labels, norm=norm, attack_radius=attack_radius, seed=seed)
-        unbroken = ~found.fooled.view(-1, *[1] * (inputs.ndim - 1))
-        points["auto"] = torch.where(unbroken, smallest, found.inputs)
-    return [_gap(name, model, points[name], labels) for name in ("clean", *attacks)]
+    need_at_least(1, restarts=restarts, batch_size=batch_size)
+    device = device_of(model)
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in ("clean", *attacks)}
+    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+        inputs, labels, stream = x.to(device), y.to(device), seed + 1_000_003 * number
+        smallest = attack_model(
+            model, inputs, labels, norm=norm, attack_radius=attack_radius, steps=steps, restarts=restarts,
+            loss=probability_margin, stop_at_success=False, seed=stream,
+        ).inputs  # fmt: skip
+        points = {"clean": inputs, "pgd": smallest}
+        if "auto" in attacks:
+            broken, _ = auto_attack(model, inputs, labels, norm=norm, attack_radius=attack_radius, seed=stream)
+            unbroken = ~broken.fooled.view(-1, *[1] * (inputs.ndim - 1))
+            points["auto"] = torch.where(unbroken, smallest, broken.inputs)
+        for name, parts in found.items():
+            parts.append(_gaps(model, points[name], labels))
+    return [_gathered(name, parts) for name, parts in found.items()]
 
 
 def probability_margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +100,13 @@ def probability_margin(logits: Tensor, labels: Tensor) -> Tensor:
     return margin(functional.softmax(logits, dim=1), labels)
 
 
-def _gap(name: str, model: nn.Module, points: Tensor, labels: Tensor) -> ConfidenceGap:
-    top = in_chunks(lambda rows: model(rows).softmax(dim=1), points).double().topk(2, dim=1)
-    gap, right = (top.values[:, 0] - top.values[:, 1]).cpu().numpy(), (top.indices[:, 0] == labels).cpu().numpy()
+@torch.no_grad()
+def _gaps(model: nn.Module, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Top-1 minus top-2 probability, and whether the class is the label, shape (batch,) each."""
+    top = model(points).double().softmax(dim=1).topk(2, dim=1)
+    return (top.values[:, 0] - top.values[:, 1]).cpu(), (top.indices[:, 0] == labels).cpu()
+
+
+def _gathered(name: str, parts: list[tuple[Tensor, Tensor]]) -> ConfidenceGap:
+    gap, right = (torch.cat(list(values)).numpy() for values in zip(*parts, strict=True))
     return ConfidenceGap(name, float(right.mean()), gap[right], gap[~right])

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from certmix.attacks.model_attack import attack_model, is_fooled
-from certmix.errors import InvalidArgument
+from certmix.attacks.model_attack import AttackResult, attack_model, is_fooled
+from certmix.datasets import Dataset
+from certmix.datasets.batches import batches
+from certmix.errors import need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.placement import device_of
 from certmix.paper.forms import FACTORS, SCALES, MixingForm
 
 TRANSFER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -51,11 +53,10 @@ class FormCurve:
 
 
 def compare_mixing_forms(
+    dataset: Dataset,
+    *,
     accurate: nn.Module,
     robust: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
     norm: str,
     attack_radius: float,
     num_gammas: int = 12,
@@ -63,6 +64,7 @@ def compare_mixing_forms(
     steps: int = 20,
     losses: Sequence[str] = ("cross-entropy", "margin"),
     seed: int = 0,
+    batch_size: int = 500,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FormCurve]:
     """Every form attacked by PGD through its exact gradients, at gammas that lead evenly from g to h.
@@ -73,57 +75,112 @@ def compare_mixing_forms(
     what fools g, h and Eq. 5 at five weights.
 
     Args:
-        accurate, robust: g and h, inputs -> logits.
-        inputs, labels: shapes (inputs, ...) and (inputs,).
+        dataset: inputs in [0, 1] with labels; read a batch at a time, once to choose gammas and once to attack.
+        accurate, robust: g and h, inputs -> logits, on the device where the attack runs.
         norm, attack_radius, steps: see `pgd`; gradients of the factors are measured in the dual norm.
         num_gammas: points per curve, >= 2; the first is g alone, the last h alone.
         forms: pairs (factor, on); all eight by default.
         losses: an input counts as right where it withstands PGD with every one of them, and the transferred attacks.
-        seed: of the random starts.
-        progress: called with (curves done, in all).
+        seed: of the random starts; every batch has its own stream.
+        batch_size: inputs attacked at once, >= 1.
+        progress: called with (inputs done, in all), both passes counted.
     Returns: one FormCurve per form.
     Raises: InvalidArgument: a value out of range.
     """
-    if num_gammas < 2:
-        raise InvalidArgument(f"num_gammas must be >= 2, got {num_gammas}.")
-    how: dict[str, Any] = {"norm": norm, "attack_radius": attack_radius, "steps": steps, "seed": seed}
-    sources = [accurate, robust, *(MixedClassifier(accurate, robust, weight).eval() for weight in TRANSFER_WEIGHTS)]
-    moved = [attack_model(model, inputs, labels, stop_at_success=False, **how).inputs for model in sources]
+    need_at_least(2, num_gammas=num_gammas)
+    need_at_least(1, batch_size=batch_size)
     chosen = [(factor, on) for on in SCALES for factor in FACTORS] if forms is None else list(forms)
-    curves = []
-    for done, (factor, on) in enumerate(chosen):
-        form = MixingForm(accurate, robust, 1.0, factor=factor, on=on, norm=norm).eval()
-        gammas = _even_gammas(form, torch.cat([inputs, *moved[:2]]), num_gammas)
-        clean, attacked = [], []
-        for gamma in gammas:
-            form.gamma = gamma
-            holds = torch.arange(len(inputs))[~is_fooled(form, inputs, labels).cpu()]
-            clean.append(len(holds) / len(inputs))
-            for points in moved:
-                holds = holds[~is_fooled(form, points[holds], labels[holds]).cpu()] if len(holds) else holds
-            for loss in losses:
-                if len(holds):
-                    found = attack_model(form, inputs[holds], labels[holds], loss=loss, **how)
-                    holds = holds[~found.fooled.cpu()]
-            attacked.append(len(holds) / len(inputs))
-        curves.append(FormCurve(factor, on, np.array(gammas), np.array(clean), np.array(attacked)))
-        if progress:
-            progress(done + 1, len(chosen))
-    return curves
+    made = [
+        MixingForm(accurate=accurate, robust=robust, gamma=1.0, factor=factor, on=on, norm=norm).eval()
+        for factor, on in chosen
+    ]
+    how = _How(norm, attack_radius, steps, tuple(losses))
+    contests: list[list[Contest]] = [[] for _ in made]
+    done, total, device = 0, 2 * len(dataset), device_of(robust)
+    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+        inputs, labels = x.to(device), y.to(device)
+        points = torch.cat([inputs, *how.moved([accurate, robust], inputs, labels, seed + 1_000_003 * number)])
+        for form, found in zip(made, contests, strict=True):
+            found.append(_contest(form, points))
+        done = _told(progress, done + len(labels), total)
+    gammas = [_even_gammas(found, num_gammas) for found in contests]
+    mixtures = [
+        MixedClassifier(accurate=accurate, robust=robust, mixing_weight=weight, accurate_vote="softmax").eval()
+        for weight in TRANSFER_WEIGHTS
+    ]
+    right = np.zeros((2, len(made), num_gammas))
+    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+        inputs, labels, stream = x.to(device), y.to(device), seed + 1_000_003 * number
+        moved = how.moved([accurate, robust, *mixtures], inputs, labels, stream)
+        for row, (form, values) in enumerate(zip(made, gammas, strict=True)):
+            for column, form.gamma in enumerate(values):
+                right[:, row, column] += how.right(form, inputs, labels, moved, stream)
+        done = _told(progress, done + len(labels), total)
+    clean, attacked = right / len(dataset)
+    return [
+        FormCurve(factor, on, np.array(values), clean[row], attacked[row])
+        for row, ((factor, on), values) in enumerate(zip(chosen, gammas, strict=True))
+    ]
 
 
-def _even_gammas(form: MixingForm, points: Tensor, count: int) -> list[float]:
+Contest = tuple[Tensor, Tensor, Tensor]  # ratio, g and h where the classes of g and h differ, (points, classes) each
+
+
+@dataclass(frozen=True)
+class _How:
+    norm: str
+    attack_radius: float
+    steps: int
+    losses: tuple[str, ...]
+
+    def attack(
+        self, model: nn.Module, inputs: Tensor, labels: Tensor, seed: int, loss: str, *, stop: bool
+    ) -> AttackResult:
+        return attack_model(
+            model, inputs, labels, norm=self.norm, attack_radius=self.attack_radius, steps=self.steps, seed=seed,
+            loss=loss, stop_at_success=stop,
+        )  # fmt: skip
+
+    def moved(self, models: Sequence[nn.Module], inputs: Tensor, labels: Tensor, seed: int) -> list[Tensor]:
+        """What fools each model most."""
+        return [self.attack(model, inputs, labels, seed, "cross-entropy", stop=False).inputs for model in models]
+
+    def right(
+        self, form: MixingForm, inputs: Tensor, labels: Tensor, moved: Sequence[Tensor], seed: int
+    ) -> tuple[int, int]:
+        """How many inputs the form gets right, clean and under every attack."""
+        holds = (~is_fooled(form, inputs, labels)).nonzero()[:, 0]
+        clean = len(holds)
+        for points in moved:
+            holds = holds[~is_fooled(form, points[holds], labels[holds])] if len(holds) else holds
+        for loss in self.losses:
+            if len(holds):
+                holds = holds[~self.attack(form, inputs[holds], labels[holds], seed, loss, stop=True).fooled]
+        return clean, len(holds)
+
+
+@torch.no_grad()
+def _contest(form: MixingForm, points: Tensor) -> Contest:
+    ratio = form.factors(points)
+    g, h = form.values(form.accurate, points), form.values(form.robust, points)
+    contested = g.argmax(dim=1) != h.argmax(dim=1)
+    return ratio[contested].cpu(), g[contested].cpu(), h[contested].cpu()
+
+
+def _even_gammas(contests: Sequence[Contest], count: int) -> list[float]:
     """0, inf, and between them gammas at which the form sides with h on even shares of the points that g and h contest."""
-    with torch.no_grad():
-        ratio = form.factors(points)
-        g, h = form.values(form.accurate, points), form.values(form.robust, points)
-        contested = g.argmax(dim=1) != h.argmax(dim=1)
-        ratio, g, h = ratio[contested], g[contested], h[contested]
-        share = []
-        for gamma in _GAMMAS:
-            weight = gamma * ratio / (1.0 + gamma * ratio)
-            mixed = (1.0 - weight) * g + weight * h
-            share.append(float((mixed.argmax(dim=1) == h.argmax(dim=1)).double().mean()))
+    ratio, g, h = (torch.cat(list(parts)) for parts in zip(*contests, strict=True))
+    share = []
+    for gamma in _GAMMAS:
+        weight = gamma * ratio / (1.0 + gamma * ratio)
+        mixed = (1.0 - weight) * g + weight * h
+        share.append(float((mixed.argmax(dim=1) == h.argmax(dim=1)).double().mean()))
     rising = np.maximum.accumulate(np.nan_to_num(share))
     wanted = np.linspace(0.0, 1.0, count)[1:-1]
     return [0.0, *_GAMMAS[np.searchsorted(rising, wanted).clip(max=len(_GAMMAS) - 1)].tolist(), float("inf")]
+
+
+def _told(progress: Callable[[int, int], None] | None, done: int, total: int) -> int:
+    if progress:
+        progress(done, total)
+    return done

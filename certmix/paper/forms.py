@@ -32,10 +32,10 @@ class MixingForm(nn.Module):
 
     def __init__(
         self,
+        *,
         accurate: nn.Module,
         robust: nn.Module,
         gamma: float,
-        *,
         factor: str = "one",
         on: str = "probabilities",
         norm: str = "linf",
@@ -94,7 +94,7 @@ class LocallyBiasedBinary(nn.Module):
     Raises: InvalidArgument: a value out of range, or models of more than two classes.
     """
 
-    def __init__(self, accurate: nn.Module, robust: nn.Module, gamma: float, *, norm: str = "linf") -> None:
+    def __init__(self, *, accurate: nn.Module, robust: nn.Module, gamma: float, norm: str = "linf") -> None:
         super().__init__()
         if norm not in _DUAL or not 0.0 <= gamma < float("inf"):
             raise InvalidArgument(

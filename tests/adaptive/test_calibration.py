@@ -1,60 +1,80 @@
-"""Calibration: the exact shift against a brute-force search, and the errors."""
+"""Calibration of a gate and of a fixed weight on held-out inputs, by hand and in batches."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import special
+import torch
 
-from certmix.adaptive.calibration import calibrated_shift, check_target
+from certmix.adaptive.attacks import AttackBudget
+from certmix.adaptive.calibration import base_values, calibrate_mixture, fixed_mixture
+from certmix.adaptive.mixture import AdaptiveMixture
+from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from tests.strategies import seeded
+from certmix.models import make_architecture
+from tests.adaptive.test_oracle import Table
 
 
-def _accuracy(g, h, numbers, labels, shift, scale, low, high):
-    weight = (low + (high - low) * special.expit(scale * numbers + shift))[:, None]
-    mixed = (1 - weight) * g + weight * h
-    own = mixed[np.arange(len(labels)), labels]
-    mixed[np.arange(len(labels)), labels] = -1
-    return float((own > mixed.max(axis=1)).mean())
+def _numbered(labels):
+    """A data set whose inputs are their own numbers, scaled into [0, 1]."""
+    return ArrayDataset(np.arange(len(labels), dtype=np.float32)[:, None] / 100, np.array(labels), num_classes=2)
 
 
-@seeded
-@given(seed=st.integers(0, 10**6), quantile=st.floats(0.0, 1.0), scale=st.sampled_from([0.5, 2.0, 4.0]))
-def test_the_shift_is_the_largest_that_meets_the_target(seed, quantile, scale):
-    rng = np.random.default_rng(seed)
-    inputs, low, high = 25, 0.3, 0.95
-    g, h = rng.dirichlet(np.full(3, 0.4), inputs), rng.dirichlet(np.full(3, 0.4), inputs)
-    labels, numbers = rng.integers(0, 3, inputs), rng.standard_normal(inputs)
-    shifts = np.linspace(-12, 12, 241)
-    reached = np.array([_accuracy(g, h, numbers, labels, s, scale, low, high) for s in shifts])
-    target = float(np.quantile(reached, quantile, method="nearest"))
-    found = calibrated_shift(g, h, numbers, labels, target=target, scale=scale, weight_range=(low, high))
-    assert _accuracy(g, h, numbers, labels, found.shift, scale, low, high) >= target - 1e-12
-    assert found.clean_accuracy == pytest.approx(_accuracy(g, h, numbers, labels, found.shift, scale, low, high))
-    good = np.flatnonzero(reached >= target - 1e-12)
-    # No shift of the grid beyond the found one does as well, but for the interval that the found one is the middle of.
-    beyond = [s for s in shifts[good] if s > found.shift + 1e-9]
-    values = np.array([_accuracy(g, h, numbers, labels, s, scale, low, high) for s in beyond])
-    if len(values):
-        assert (values == values[0]).all()
+class Hundredfold(Table):
+    def forward(self, inputs):
+        return super().forward((100 * inputs).round())
 
 
-def test_a_worked_example():
-    # g right and h wrong on one input: the mixture is right while a < 1/2; h right, g wrong on the other: while a > 1/2.
-    g, h = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]])
-    numbers = np.array([-1.0, 1.0])  # the network tells the two apart
-    found = calibrated_shift(g, h, numbers, [0, 0], target=1.0, scale=1.0, weight_range=(0.0, 1.0))
-    assert found.shift == pytest.approx(0.0)  # right on both for shifts in (-1, 1): the middle
-    assert found.clean_accuracy == 1.0
-    assert found.weight == pytest.approx(special.expit([-1.0, 1.0]))
-    half = calibrated_shift(g, h, numbers, [0, 0], target=0.5, scale=1.0, weight_range=(0.0, 1.0))
-    assert half.shift > 1.0
+def test_the_fixed_weight_is_the_middle_of_the_step_that_keeps_the_accuracy():
+    # g is right on inputs 0 and 1, h on 2: the mixture is right on 0 below 5/7, on 1 below 5/8, on 2 above 5/9.
+    g = Hundredfold(torch.tensor([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25]]).log())
+    h = Hundredfold(torch.tensor([[0.4, 0.6], [0.35, 0.65], [0.3, 0.7]]).log())
+    labels = [0, 0, 1]
+    steps = {0: 5 / 7, 1: 5 / 8, 2: 5 / 9}
+    for target, low, high in ((1.0, steps[2], steps[1]), (2 / 3, steps[1], steps[0]), (1 / 3, steps[0], 1.0)):
+        fixed = fixed_mixture(accurate=g, robust=h, validation=_numbered(labels), target=target)
+        assert fixed.mixing_weight == pytest.approx((low + high) / 2)
+        right = (fixed(torch.arange(3)[:, None] / 100).argmax(dim=1) == torch.tensor(labels)).double().mean()
+        assert float(right) >= target - 1e-9
+    with pytest.raises(InvalidArgument):
+        fixed_mixture(accurate=g, robust=h, validation=_numbered([1, 1, 1]), target=1.5)
 
 
-def test_targets_out_of_reach_name_the_best():
-    g = h = np.array([[0.0, 1.0], [1.0, 0.0]])
-    with pytest.raises(InvalidArgument, match=r"some shift reaches, got 0.9000: the best is 0.5000"):
-        calibrated_shift(g, h, [0.0, 0.0], [0, 0], target=0.9, scale=1.0, weight_range=(0.5, 1.0))
-    with pytest.raises(InvalidArgument, match=r"target must be in \[0, 1\]"):
-        check_target(1.5)
+@pytest.fixture(scope="module")
+def mixture():
+    torch.manual_seed(0)
+    bases = {name: make_architecture("digits-cnn") for name in ("accurate", "robust")}
+    return AdaptiveMixture(**bases, input_shape=(1, 8, 8)).eval()
+
+
+@pytest.fixture(scope="module")
+def data():
+    torch.manual_seed(1)
+    return ArrayDataset(torch.rand(30, 1, 8, 8), torch.randint(0, 10, (30,)), num_classes=10)
+
+
+def test_values_do_not_depend_on_the_batch(mixture, data):
+    whole, parts = base_values(mixture, data), base_values(mixture, data, batch_size=7)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_the_default_target_is_midway_and_the_choice_is_recorded(mixture, data):
+    accurate, robust, _ = base_values(mixture, data)
+    midway = np.mean([(values.argmax(axis=1) == data.labels).mean() for values in (accurate, robust)])
+    chosen = calibrate_mixture(mixture, data)
+    assert chosen.target == pytest.approx(midway)
+    assert chosen.clean_accuracy >= midway - 1e-12
+    assert (chosen.scale, chosen.held_out, chosen.sigma) == (2.0, 30, None)
+    assert mixture.calibration.tolist() == pytest.approx([chosen.scale, chosen.shift])
+
+
+def test_the_scale_is_the_one_that_holds_best_under_attack_b(mixture, data):
+    budget = AttackBudget("linf", 0.05, steps=3)
+    chosen = calibrate_mixture(mixture, data, target=0.0, scales=[0.5, 4.0], budget=budget, batch_size=11)
+    assert chosen.scale in (0.5, 4.0)
+    with pytest.raises(InvalidArgument, match="several scales need an attack budget to choose by, got 2 scales"):
+        calibrate_mixture(mixture, data, target=0.0, scales=[0.5, 4.0])
+
+
+def test_calibration_of_the_smoothed_mixture_counts_votes(mixture, data):
+    chosen = calibrate_mixture(mixture, data, target=0.0, sigma=0.3, draws=20, batch_size=8)
+    assert chosen.sigma == 0.3

@@ -1,4 +1,4 @@
-"""The adaptive mixture: Eq. 5 at a(x), frozen bases, gradients, files, and the floor in float32."""
+"""The adaptive mixture: Eq. 5 at a(x), frozen bases, gradients, and the floor in float32."""
 
 import copy
 
@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-import certmix
 from certmix.adaptive.features import as_maps, choose_layers, resized, tapped
-from certmix.adaptive.mixture import AdaptiveMixture, describe_base
+from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.errors import InvalidArgument
-from certmix.models import fingerprint, make_architecture
-from certmix.training.train import save_model
+from certmix.models import make_architecture
 from tests.strategies import seeded
 
 DIGIT = (1, 8, 8)
@@ -22,12 +20,14 @@ DIGIT = (1, 8, 8)
 @pytest.fixture
 def mixture():
     torch.manual_seed(0)
-    return AdaptiveMixture(make_architecture("digits-cnn"), make_architecture("digits-cnn"), input_shape=DIGIT).eval()
+    return AdaptiveMixture(
+        accurate=make_architecture("digits-cnn"), robust=make_architecture("digits-cnn"), input_shape=DIGIT
+    ).eval()
 
 
 def test_outputs_are_the_log_of_equation_5_at_the_weight_of_each_input(mixture):
     x = torch.rand(5, *DIGIT)
-    weight = mixture.mixing_weight(x)
+    weight = mixture.gate(x)
     assert weight.shape == (5,)
     g, h = mixture.accurate(x).softmax(dim=1), mixture.robust(x).softmax(dim=1)
     expected = (1 - weight)[:, None] * g + weight[:, None] * h
@@ -39,12 +39,12 @@ def test_outputs_are_the_log_of_equation_5_at_the_weight_of_each_input(mixture):
 def test_logit_scales_sharpen_the_models_they_belong_to(mixture):
     x = torch.rand(3, *DIGIT)
     scaled = AdaptiveMixture(
-        mixture.accurate, mixture.robust, input_shape=DIGIT, accurate_scale=3.0, robust_scale=0.5
+        accurate=mixture.accurate, robust=mixture.robust, input_shape=DIGIT, accurate_scale=3.0, robust_scale=0.5
     ).eval()
     g, h, _ = scaled.base_outputs(x)
     assert torch.allclose(g, (3 * mixture.accurate(x)).softmax(dim=1))
     assert torch.allclose(h, (0.5 * mixture.robust(x)).softmax(dim=1))
-    weight = scaled.mixing_weight(x)[:, None]
+    weight = scaled.gate(x)[:, None]
     assert torch.allclose(scaled(x).exp(), (1 - weight) * g + weight * h, atol=1e-6)
 
 
@@ -61,9 +61,9 @@ def test_saturated_weights_keep_outputs_and_gradients_finite(mixture):
 @given(low=st.floats(0.0, 0.99), shift=st.floats(-200, 200))
 def test_the_weight_never_falls_below_what_was_asked_for_in_float32_either(low, shift):
     mixture = _shared()
-    mixture.set_weight_range(low, 1.0)
+    mixture.set_gate_range(low, 1.0)
     mixture.calibrate(scale=2.0, shift=shift)
-    weight = mixture.mixing_weight(torch.linspace(0, 1, 64).reshape(1, *DIGIT)).double()
+    weight = mixture.gate(torch.linspace(0, 1, 64).reshape(1, *DIGIT)).double()
     assert mixture.floor >= low
     assert (weight >= mixture.floor).all()
     assert (weight <= 1).all()
@@ -72,15 +72,15 @@ def test_the_weight_never_falls_below_what_was_asked_for_in_float32_either(low, 
 def _shared(made=[]):  # noqa: B006  (built once: hypothesis calls this hundreds of times)
     if not made:
         torch.manual_seed(1)
-        bases = make_architecture("digits-cnn"), make_architecture("digits-cnn")
-        made.append(AdaptiveMixture(*bases, input_shape=DIGIT).eval())
+        bases = {name: make_architecture("digits-cnn") for name in ("accurate", "robust")}
+        made.append(AdaptiveMixture(**bases, input_shape=DIGIT).eval())
     return made[0]
 
 
 def test_the_range_holds_in_eval_mode_only(mixture):
-    mixture.set_weight_range(0.9, 0.95)
+    mixture.set_gate_range(0.9, 0.95)
     x = torch.rand(8, *DIGIT)
-    assert ((mixture.mixing_weight(x) >= 0.9) & (mixture.mixing_weight(x) <= 0.9501)).all()
+    assert ((mixture.gate(x) >= 0.9) & (mixture.gate(x) <= 0.9501)).all()
     mixture.train()
     assert mixture.active_range() == (0.0, 1.0)
     assert not mixture.accurate.training
@@ -98,7 +98,7 @@ def test_a_gray_box_attacker_sees_no_gradient_through_the_weight(mixture):
         gradients.append(leaf.grad)
     assert not torch.allclose(gradients[0], gradients[1])
     # Numerically: the gray-box gradient is that of the mixture at fixed weights.
-    weight = mixture.mixing_weight(x)[:, None].detach()
+    weight = mixture.gate(x)[:, None].detach()
     leaf = x.clone().requires_grad_(True)
     fixed = ((1 - weight) * mixture.accurate(leaf).softmax(dim=1) + weight * mixture.robust(leaf).softmax(dim=1)).log()
     fixed[:, 0].sum().backward()
@@ -118,51 +118,6 @@ def test_base_models_get_no_gradient_and_no_hook_stays(mixture):
     assert all(p.grad is None for p in [*mixture.accurate.parameters(), *mixture.robust.parameters()])
     assert all(p.grad is not None for p in mixture.network.parameters())
     assert not any(module._forward_hooks for module in mixture.modules())
-
-
-def test_a_file_holds_the_whole_mixture_bit_for_bit(tmp_path):
-    torch.manual_seed(0)
-    for name in ("g", "h"):
-        model = make_architecture("digits-cnn", num_classes=7)
-        save_model(model, tmp_path / f"{name}.safetensors", architecture="digits-cnn", settings={"num_classes": 7})
-    specs = f"{tmp_path}/g.safetensors,mean=0.5,std=0.25", f"{tmp_path}/h.safetensors"
-    mixture = AdaptiveMixture(
-        *(certmix.load_model(spec) for spec in specs), input_shape=DIGIT, weight_range=(0.7, 0.9), scale=4.0, shift=-1.5
-    ).eval()
-    bases = {name: describe_base(spec) for name, spec in zip(("accurate", "robust"), specs, strict=True)}
-    save_model(
-        mixture,
-        tmp_path / "m.safetensors",
-        architecture="adaptive-mixture",
-        settings={},
-        build={**mixture.settings(), **bases},
-    )
-    loaded = certmix.load_model(str(tmp_path / "m.safetensors"))
-    x = torch.rand(6, *DIGIT)
-    assert torch.equal(loaded(x), mixture(x))
-    assert torch.equal(loaded.mixing_weight(x), mixture.mixing_weight(x))
-    assert fingerprint(loaded) == fingerprint(mixture)
-    assert (loaded.floor, loaded.ceiling) == (mixture.floor, mixture.ceiling)
-
-
-def test_a_base_of_foreign_architecture_has_to_be_given_again(tmp_path):
-    torch.manual_seed(0)
-    (tmp_path / "own.py").write_text(
-        "import torch\ndef build():\n    return torch.nn.Sequential(torch.nn.Flatten(), "
-        "torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))\n"
-    )
-    own = certmix.load_model(f"py:{tmp_path}/own.py:build", trust_model=True)
-    assert describe_base(f"py:{tmp_path}/own.py:build") is None
-    mixture = AdaptiveMixture(make_architecture("mlp"), own, input_shape=DIGIT).eval()
-    build = {**mixture.settings(), "accurate": {"architecture": "mlp", "settings": {}}, "robust": None}
-    save_model(mixture, tmp_path / "m.safetensors", architecture="adaptive-mixture", settings={}, build=build)
-    with pytest.raises(InvalidArgument, match="does not know its robust model's architecture"):
-        certmix.load_model(str(tmp_path / "m.safetensors"))
-    loaded = certmix.load_model(
-        str(tmp_path / "m.safetensors"), robust=certmix.load_model(f"py:{tmp_path}/own.py:build", trust_model=True)
-    )
-    x = torch.rand(2, *DIGIT)
-    assert torch.equal(loaded(x), mixture(x))
 
 
 def test_layers_are_chosen_at_two_depths():
@@ -198,7 +153,7 @@ def test_vectors_tokens_and_maps_become_maps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight_range": (0.9, 0.5)}, r"weight_range must be 0 <= a_min < a_max <= 1, got \(0.9, 0.5\)"),
+        ({"gate_range": (0.9, 0.5)}, r"gate_range must be 0 <= a_min < a_max <= 1, got \(0.9, 0.5\)"),
         ({"scale": 0.0}, "scale must be > 0 and finite, and shift finite, got 0.0"),
         ({"shift": float("nan")}, "shift finite"),
         ({"accurate_scale": -1.0}, "accurate_scale must be > 0 and finite, got -1.0"),
@@ -207,31 +162,20 @@ def test_vectors_tokens_and_maps_become_maps():
     ],
 )
 def test_bad_arguments_are_named(options, message):
-    bases = make_architecture("digits-cnn"), make_architecture("digits-cnn")
+    bases = {name: make_architecture("digits-cnn") for name in ("accurate", "robust")}
     with pytest.raises(InvalidArgument, match=message):
-        AdaptiveMixture(*bases, input_shape=DIGIT, **options)
+        AdaptiveMixture(**bases, input_shape=DIGIT, **options)
+    bases["robust"] = make_architecture("digits-cnn", num_classes=3)
     with pytest.raises(InvalidArgument, match="outputs of one shape"):
-        AdaptiveMixture(bases[0], make_architecture("digits-cnn", num_classes=3), input_shape=DIGIT)
+        AdaptiveMixture(**bases, input_shape=DIGIT)
 
 
-def test_resnets_at_32x32(tmp_path):
+def test_resnets_at_32x32():
     torch.manual_seed(0)
-    for name in ("g", "h"):
-        save_model(
-            make_architecture("resnet18", width=8),
-            tmp_path / f"{name}.safetensors",
-            architecture="resnet18",
-            settings={},
-            build={"width": 8},
-        )
-    specs = [f"{tmp_path}/{name}.safetensors" for name in ("g", "h")]
-    mixture = AdaptiveMixture(*(certmix.load_model(s) for s in specs), input_shape=(3, 32, 32), width=16).eval()
+    bases = {name: make_architecture("resnet18", width=8) for name in ("accurate", "robust")}
+    mixture = AdaptiveMixture(**bases, input_shape=(3, 32, 32), width=16).eval()
     assert mixture.network.kind == "resnet18"
     assert mixture.accurate_layers == ("conv1", "layer2")
     assert mixture.network.stem[0].in_channels == 16  # 8 of each
     assert mixture.network.join.in_channels == 32  # 16 of each
-    x = torch.rand(3, 3, 32, 32)
-    assert mixture(x).shape == (3, 10)
-    build = {**mixture.settings(), **{n: describe_base(s) for n, s in zip(("accurate", "robust"), specs, strict=True)}}
-    save_model(mixture, tmp_path / "m.safetensors", architecture="adaptive-mixture", settings={}, build=build)
-    assert torch.equal(certmix.load_model(str(tmp_path / "m.safetensors"))(x), mixture(x))
+    assert mixture(torch.rand(3, 3, 32, 32)).shape == (3, 10)

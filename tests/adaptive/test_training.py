@@ -9,7 +9,7 @@ from torch.nn import functional
 import certmix
 from certmix.adaptive.attacks import AttackBudget
 from certmix.adaptive.mixture import AdaptiveMixture
-from certmix.adaptive.training import MixingTraining, composite_loss, train_mixing, training_attack
+from certmix.adaptive.training import GateTraining, composite_loss, train_gate, training_attack
 from certmix.datasets.holdout import hold_out
 from certmix.errors import InvalidArgument, RunError
 from certmix.models import fingerprint, make_architecture
@@ -30,7 +30,7 @@ def bases(data):
 
 def _mixture(bases, seed=0, **options):
     torch.manual_seed(seed)
-    return AdaptiveMixture(*bases, input_shape=DIGIT, **options)
+    return AdaptiveMixture(accurate=bases[0], robust=bases[1], input_shape=DIGIT, **options)
 
 
 SHORT = {"norm": "linf", "attack_radius": 0.2, "epochs": 3, "steps": (2, 3), "batch_size": 100}
@@ -53,10 +53,10 @@ def test_training_changes_the_network_only_and_is_reproducible(data, bases, atta
     before = [fingerprint(model) for model in bases]
     trained = []
     for _ in range(2):
-        mixture = _mixture(bases, weight_range=(0.6, 0.9))
+        mixture = _mixture(bases, gate_range=(0.6, 0.9))
         untrained = fingerprint(mixture.network)
         reports = []
-        train_mixing(mixture, data, MixingTraining(attack=attack, **SHORT), progress=reports.append)
+        train_gate(mixture, data, GateTraining(attack=attack, **SHORT), progress=reports.append)
         assert not mixture.training
         assert mixture.floor == pytest.approx(0.6)
         assert fingerprint(mixture.network) != untrained
@@ -68,7 +68,7 @@ def test_training_changes_the_network_only_and_is_reproducible(data, bases, atta
 
 
 def test_an_interrupted_training_resumes_bit_for_bit(data, bases, tmp_path):
-    whole = train_mixing(_mixture(bases), data, MixingTraining(**SHORT))
+    whole = train_gate(_mixture(bases), data, GateTraining(**SHORT))
 
     class Stop(Exception):
         pass
@@ -79,26 +79,24 @@ def test_an_interrupted_training_resumes_bit_for_bit(data, bases, tmp_path):
 
     checkpoint = tmp_path / "m.training"
     with pytest.raises(Stop):
-        train_mixing(_mixture(bases), data, MixingTraining(**SHORT), checkpoint=checkpoint, progress=stop)
+        train_gate(_mixture(bases), data, GateTraining(**SHORT), checkpoint=checkpoint, progress=stop)
     epochs = []
     resumed = _mixture(bases, seed=99)  # other first weights: everything comes from the checkpoint
-    train_mixing(
-        resumed, data, MixingTraining(**SHORT), checkpoint=checkpoint, progress=lambda r: epochs.append(r.epoch)
-    )
+    train_gate(resumed, data, GateTraining(**SHORT), checkpoint=checkpoint, progress=lambda r: epochs.append(r.epoch))
     assert epochs == [3]
     assert fingerprint(resumed) == fingerprint(whole)
 
 
 def test_a_checkpoint_of_something_else_is_refused_with_both_values(data, bases, tmp_path):
     checkpoint = tmp_path / "m.training"
-    train_mixing(_mixture(bases), data, MixingTraining(**SHORT), checkpoint=checkpoint)
+    train_gate(_mixture(bases), data, GateTraining(**SHORT), checkpoint=checkpoint)
     with pytest.raises(RunError, match=r"disagrees on seed: the run has 0, asked for is 1"):
-        train_mixing(_mixture(bases), data, MixingTraining(**SHORT, seed=1), checkpoint=checkpoint)
+        train_gate(_mixture(bases), data, GateTraining(**SHORT, seed=1), checkpoint=checkpoint)
     with pytest.raises(RunError, match="disagrees on accurate"):
-        train_mixing(_mixture(bases[::-1]), data, MixingTraining(**SHORT), checkpoint=checkpoint)
+        train_gate(_mixture(bases[::-1]), data, GateTraining(**SHORT), checkpoint=checkpoint)
     checkpoint.write_bytes(b"rubbish")
     with pytest.raises(RunError, match=r"checkpoint .* is damaged .*; delete it to start again"):
-        train_mixing(_mixture(bases), data, MixingTraining(**SHORT), checkpoint=checkpoint)
+        train_gate(_mixture(bases), data, GateTraining(**SHORT), checkpoint=checkpoint)
 
 
 def test_training_attacks_stay_in_their_budget_and_lower_the_weight(data, bases):
@@ -107,17 +105,19 @@ def test_training_attacks_stay_in_their_budget_and_lower_the_weight(data, bases)
     y = torch.as_tensor(data.labels[:60])
     weights = {}
     for lowering in (0.0, 50.0):
-        settings = MixingTraining(norm="linf", attack_radius=0.2, steps=(10, 10), lowering=lowering)
+        settings = GateTraining(norm="linf", attack_radius=0.2, steps=(10, 10), lowering=lowering)
         moved = training_attack(mixture, x, y, settings, torch.Generator().manual_seed(0))
         assert (moved - x).abs().max() <= 0.2 * 1.25 + 1e-6
         assert ((moved >= 0) & (moved <= 1)).all()
-        weights[lowering] = float(mixture.mixing_weight(moved).detach().mean())
+        weights[lowering] = float(mixture.gate(moved).detach().mean())
     assert weights[50.0] < weights[0.0]
 
 
 @pytest.mark.slow
 def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
-    from certmix.adaptive.evaluation import Oracle, calibrate_mixture, fixed_mixture, right_under_attack
+    from certmix.adaptive.calibration import calibrate_mixture, fixed_mixture
+    from certmix.adaptive.evaluation import right_under_attack
+    from certmix.adaptive.oracle import Oracle
     from certmix.attacks import adversarial_examples
 
     rest, held = hold_out(certmix.load_dataset("digits", split="train"), 0.25)
@@ -126,10 +126,10 @@ def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
     perturb = adversarial_examples(norm="linf", attack_radius=0.2)
     g, h = train(rest, epochs=30), train(rest, epochs=20, perturb=perturb)
     mixture = _mixture((g, h))
-    train_mixing(mixture, rest, MixingTraining(norm="linf", attack_radius=0.2, epochs=10, steps=(5, 8)))
+    train_gate(mixture, rest, GateTraining(norm="linf", attack_radius=0.2, epochs=10, steps=(5, 8)))
     target = 0.95
     found = calibrate_mixture(mixture, held, target=target)
-    fixed = fixed_mixture(g, h, held, target=target)
+    fixed = fixed_mixture(accurate=g, robust=h, validation=held, target=target)
     for model in (mixture, fixed):
         held_right = right_under_attack(model, held, budget, settings=())["clean"].mean()
         assert held_right >= target
@@ -138,7 +138,7 @@ def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
     assert abs(right[0]["clean"].mean() - right[1]["clean"].mean()) < 0.02
     assert right[0]["B"].mean() > right[1]["B"].mean() + 0.05
     assert right[0]["D"].mean() <= right[0]["C"].mean() <= right[0]["clean"].mean()
-    oracle = Oracle(g, h).right_under_attack(test, budget)
+    oracle = Oracle(accurate=g, robust=h).right_under_attack(test, budget)
     clean = [right_under_attack(model, test, budget, settings=())["clean"] for model in (g, h)]
     assert (oracle["clean"] == (clean[0] | clean[1])).all()
     assert oracle["attacked"].mean() <= oracle["clean"].mean()
@@ -159,7 +159,7 @@ def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
 )
 def test_bad_settings_are_named(options, message):
     with pytest.raises(InvalidArgument, match=message):
-        MixingTraining(**options).check()
+        GateTraining(**options).check()
 
 
 def test_a_real_step_at_32x32_with_resnets():
@@ -168,9 +168,9 @@ def test_a_real_step_at_32x32_with_resnets():
     inputs = torch.rand(8, 3, 32, 32)
     data = certmix.datasets.ArrayDataset(inputs, torch.arange(8) % 4, num_classes=10)
     before = [fingerprint(model.eval()) for model in bases]
-    mixture = AdaptiveMixture(*bases, input_shape=(3, 32, 32), width=8)
+    mixture = AdaptiveMixture(accurate=bases[0], robust=bases[1], input_shape=(3, 32, 32), width=8)
     assert mixture.network.kind == "resnet18"
-    settings = MixingTraining(attack_radius=8 / 255, epochs=2, steps=(1, 2), batch_size=4)
-    train_mixing(mixture, data, settings)
+    settings = GateTraining(attack_radius=8 / 255, epochs=2, steps=(1, 2), batch_size=4)
+    train_gate(mixture, data, settings)
     assert [fingerprint(model) for model in bases] == before
     assert torch.isfinite(mixture(inputs)).all()

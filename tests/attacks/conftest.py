@@ -1,30 +1,33 @@
-"""An accurate and an adversarially trained digits network, and digits to attack."""
+"""An accurate, an adversarially trained and a noise-trained digits network, and digits to attack."""
 
 import pytest
 
 import certmix
-from certmix.attacks import adversarial_examples
 from certmix.datasets.batches import stack
-from certmix.training.train import train
+from tests import digits_models
 
 
 @pytest.fixture(scope="session")
-def digits():
-    return stack(certmix.load_dataset("digits", split="test", max=200))
+def dataset():
+    return certmix.load_dataset("digits", split="test", max=200)
+
+
+@pytest.fixture(scope="session")
+def digits(dataset):
+    return stack(dataset)
 
 
 @pytest.fixture(scope="session")
 def accurate():
-    return train(certmix.load_dataset("digits", split="train"), epochs=15)
+    return digits_models.accurate()
 
 
 @pytest.fixture(scope="session")
 def robust():
-    perturb = adversarial_examples(norm="linf", attack_radius=0.2, steps=5)
-    return train(certmix.load_dataset("digits", split="train"), epochs=20, perturb=perturb)
+    return digits_models.robust()
 
 
 @pytest.fixture(scope="session")
 def noisy():
     """A base classifier worth smoothing at sigma 0.5."""
-    return train(certmix.load_dataset("digits", split="train"), sigma=0.5, epochs=10)
+    return digits_models.noisy()

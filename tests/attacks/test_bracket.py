@@ -7,7 +7,7 @@ from torch import nn
 
 import certmix
 from certmix.attacks.bracket import attack_smoothed_mixture
-from certmix.datasets.batches import stack
+from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 
 RADII = [0.0, 0.25, 0.5, 1.0, 2.0]
@@ -18,7 +18,7 @@ def test_certified_below_attacked_above(accurate, noisy):
     statistics = certmix.sample(noisy, data, sigma=0.5, num_estimation=2000, seed=3)
     for weight in (0.8, 1.0):
         attacked = attack_smoothed_mixture(
-            noisy, accurate, *stack(data), sigma=0.5, mixing_weight=weight, radii=RADII, grid_levels=16, steps=10,
+            data, robust=noisy, accurate=accurate, sigma=0.5, mixing_weight=weight, radii=RADII, grid_levels=16, steps=10,
             restarts=1, votes=300,
         )  # fmt: skip
         assert (np.diff(attacked.right.astype(int), axis=0) <= 0).all()
@@ -29,8 +29,34 @@ def test_certified_below_attacked_above(accurate, noisy):
         assert attacked.accuracy[-1] < 0.2  # the attack bites
 
 
-def test_an_accurate_model_is_needed_below_weight_1():
-    with pytest.raises(InvalidArgument, match="accurate must be given at weights below 1, got none at weight 0.5"):
-        attack_smoothed_mixture(
-            nn.Flatten(), None, torch.zeros(1, 3), torch.zeros(1), sigma=1.0, mixing_weight=0.5, radii=[0.1]
-        )
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({}, "accurate must be given at weights below 1, got none at weight 0.5"),
+        ({"mixing_weight": 1.0, "restarts": 0}, "restarts must be >= 1, got 0"),
+        ({"mixing_weight": 1.0, "steps": 0}, "steps must be >= 1, got 0"),
+        ({"mixing_weight": 1.0, "votes": 0}, "votes must be >= 1, got 0"),
+        ({"mixing_weight": 1.0, "accurate_vote": "hard"}, "accurate_vote must be one of class, softmax, got 'hard'"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    data = ArrayDataset(np.zeros((1, 3)), [0], num_classes=3)
+    how = {"robust": nn.Flatten(), "accurate": None, "sigma": 1.0, "mixing_weight": 0.5, "radii": [0.1], **change}
+    with pytest.raises(InvalidArgument, match=message):
+        attack_smoothed_mixture(data, **how)
+
+
+def test_g_votes_with_its_class_where_nothing_else_is_asked_for():
+    # g is barely for class 1, h clearly for class 0: g's class wins at weight 1/4, its softmax does not.
+    class Fixed(nn.Module):
+        def __init__(self, logits):
+            super().__init__()
+            self.logits = torch.tensor(logits)
+
+        def forward(self, inputs):
+            return self.logits + 0.0 * inputs.sum(dim=1, keepdim=True)
+
+    data = ArrayDataset(np.zeros((1, 3)), [1], num_classes=2)
+    how = {"robust": Fixed([1.0, 0.0]), "accurate": Fixed([0.0, 0.1]), "sigma": 1.0, "mixing_weight": 0.25}
+    assert attack_smoothed_mixture(data, radii=[0.0], **how).accuracy[0] == 1.0
+    assert attack_smoothed_mixture(data, radii=[0.0], accurate_vote="softmax", **how).accuracy[0] == 0.0

@@ -3,15 +3,26 @@
 import numpy as np
 import pytest
 
+from certmix.datasets import Subset
+from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument
 from certmix.paper.form_attacks import FormCurve, compare_mixing_forms
 
 
-def test_curves_go_from_g_to_h_and_one_beats_gradients_on_probabilities(accurate, robust, digits):
-    inputs, labels = digits[0][:80], digits[1][:80]
+def test_curves_go_from_g_to_h_and_one_beats_gradients_on_probabilities(accurate, robust, dataset):
+    part = Subset(dataset, range(80))
+    inputs, labels = stack(part)
     forms = [("one", "probabilities"), ("own-gradient", "probabilities"), ("one", "logits")]
     curves = compare_mixing_forms(
-        accurate, robust, inputs, labels, norm="linf", attack_radius=0.2, num_gammas=5, forms=forms, steps=5
+        part,
+        accurate=accurate,
+        robust=robust,
+        norm="linf",
+        attack_radius=0.2,
+        num_gammas=5,
+        forms=forms,
+        steps=5,
+        batch_size=50,
     )
     for curve in curves:
         assert (curve.gamma[0], curve.gamma[-1]) == (0.0, np.inf)
@@ -32,6 +43,6 @@ def test_score_by_hand():
     assert curve.score(0.8, 0.9) == pytest.approx(0.3)
 
 
-def test_bad_input_is_named(accurate, robust, digits):
+def test_bad_input_is_named(accurate, robust, dataset):
     with pytest.raises(InvalidArgument, match="num_gammas must be >= 2, got 1"):
-        compare_mixing_forms(accurate, robust, *digits, norm="l2", attack_radius=0.1, num_gammas=1)
+        compare_mixing_forms(dataset, accurate=accurate, robust=robust, norm="l2", attack_radius=0.1, num_gammas=1)

@@ -31,7 +31,7 @@ def _jacobian(model, on, x):
 @pytest.mark.parametrize("norm", ORDER)
 @pytest.mark.parametrize("factor, on", FORMS)
 def test_equation_4_row_by_row(factor, on, norm):
-    form = MixingForm(G, H, 0.7, factor=factor, on=on, norm=norm)
+    form = MixingForm(accurate=G, robust=H, gamma=0.7, factor=factor, on=on, norm=norm)
     for x, mixed in zip(INPUTS, form(INPUTS), strict=True):
         g, h = (m(x[None])[0].softmax(dim=0) if on == "probabilities" else m(x[None])[0] for m in (G, H))
         slopes = [torch.linalg.vector_norm(_jacobian(m, on, x), ord=ORDER[norm], dim=1) for m in (G, H)]
@@ -47,27 +47,31 @@ def test_equation_4_row_by_row(factor, on, norm):
 
 @pytest.mark.parametrize("factor, on", FORMS)
 def test_gradients_are_exact(factor, on):
-    form = MixingForm(G, H, 1.3, factor=factor, on=on, norm="l2")
+    form = MixingForm(accurate=G, robust=H, gamma=1.3, factor=factor, on=on, norm="l2")
     assert torch.autograd.gradcheck(form, INPUTS[:2].clone().requires_grad_(True), eps=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor, on", FORMS)
 def test_the_ends_are_the_two_models(factor, on):
     for gamma, model in ((0.0, G), (float("inf"), H)):
-        mixed = MixingForm(G, H, gamma, factor=factor, on=on)(INPUTS)
+        mixed = MixingForm(accurate=G, robust=H, gamma=gamma, factor=factor, on=on)(INPUTS)
         assert torch.equal(mixed.argmax(dim=1), model(INPUTS).argmax(dim=1))
 
 
 def test_factor_one_on_probabilities_is_equation_5():
-    mixed = MixingForm(G, H, 0.8 / 0.2)(INPUTS)
-    torch.testing.assert_close(mixed, MixedClassifier(G, H, 0.8)(INPUTS))
+    mixed = MixingForm(accurate=G, robust=H, gamma=0.8 / 0.2)(INPUTS)
+    torch.testing.assert_close(
+        mixed, MixedClassifier(accurate=G, robust=H, mixing_weight=0.8, accurate_vote="softmax")(INPUTS)
+    )
 
 
 def test_equations_2_and_3():
-    plain = MixingForm(G, H, 0.7, factor="own-gradient", on="logits", norm="l2", normalized=False)(INPUTS)
+    plain = MixingForm(
+        accurate=G, robust=H, gamma=0.7, factor="own-gradient", on="logits", norm="l2", normalized=False
+    )(INPUTS)
     slope = gradient_norms(G, INPUTS, 2)
     torch.testing.assert_close(plain, G(INPUTS) + 0.7 * slope * H(INPUTS))
-    third = MixingForm(G, H, 0.7, factor="own-gradient", on="logits", norm="l2")(INPUTS)
+    third = MixingForm(accurate=G, robust=H, gamma=0.7, factor="own-gradient", on="logits", norm="l2")(INPUTS)
     torch.testing.assert_close(third, plain / (1 + 0.7 * slope))
 
 
@@ -78,13 +82,15 @@ def test_equation_1_moves_the_sign():
         side = torch.sign(h(INPUTS)[:, 1] - h(INPUTS)[:, 0])
     slope = gradient_norms(lambda x: g(x)[:, 1:] - g(x)[:, :1], INPUTS, 1)[:, 0]
     for gamma in (0.0, 0.2, 5.0):
-        logits = LocallyBiasedBinary(g, h, gamma)(INPUTS)
+        logits = LocallyBiasedBinary(accurate=g, robust=h, gamma=gamma)(INPUTS)
         torch.testing.assert_close(logits[:, 1] - logits[:, 0], score + gamma * side * slope)
-    assert torch.equal(LocallyBiasedBinary(g, h, 1e6)(INPUTS).argmax(dim=1), h(INPUTS).argmax(dim=1))
+    assert torch.equal(
+        LocallyBiasedBinary(accurate=g, robust=h, gamma=1e6)(INPUTS).argmax(dim=1), h(INPUTS).argmax(dim=1)
+    )
 
 
 def test_factors_without_gradient_mode():
-    form = MixingForm(G, H, 1.0, factor="own-gradient")
+    form = MixingForm(accurate=G, robust=H, gamma=1.0, factor="own-gradient")
     with torch.no_grad():
         quiet = form(INPUTS)
     torch.testing.assert_close(quiet, form(INPUTS.clone().requires_grad_(True)).detach())
@@ -98,9 +104,9 @@ def test_bad_input_is_named():
         ({"gamma": -1.0}, "gamma must be >= 0 (and finite without the denominator), got -1.0."),
     ]:
         with pytest.raises(InvalidArgument) as error:
-            MixingForm(G, H, **{"gamma": 1.0, **change})
+            MixingForm(accurate=G, robust=H, **{"gamma": 1.0, **change})
         assert message in str(error.value)
     with pytest.raises(InvalidArgument, match="gamma must be >= 0 and finite"):
-        LocallyBiasedBinary(G, H, float("inf"))
+        LocallyBiasedBinary(accurate=G, robust=H, gamma=float("inf"))
     with pytest.raises(InvalidArgument, match="Eq. 1 is for two classes, got 4; use MixingForm"):
-        LocallyBiasedBinary(G, H, 1.0)(INPUTS)
+        LocallyBiasedBinary(accurate=G, robust=H, gamma=1.0)(INPUTS)

@@ -1,0 +1,25 @@
+"""Digits networks, trained once a test run: an accurate one, an adversarially trained one, and one worth smoothing."""
+
+import functools
+
+import torch
+
+import certmix
+from certmix.attacks import adversarial_examples
+from certmix.training.train import train
+
+
+@functools.cache
+def accurate() -> torch.nn.Module:
+    return train(certmix.load_dataset("digits", split="train"), epochs=15)
+
+
+@functools.cache
+def robust() -> torch.nn.Module:
+    perturb = adversarial_examples(norm="linf", attack_radius=0.2, steps=5)
+    return train(certmix.load_dataset("digits", split="train"), epochs=20, perturb=perturb)
+
+
+@functools.cache
+def noisy() -> torch.nn.Module:
+    return train(certmix.load_dataset("digits", split="train"), sigma=0.5, epochs=10)
