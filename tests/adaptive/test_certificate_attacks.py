@@ -26,7 +26,7 @@ def test_attack_d_breaks_no_certificate_and_a_false_certificate_is_shouted():
         gate_range=(0.7, 0.95),
     ).eval()  # fmt: skip
     drawn = certmix.sample(
-        mixture.robust, test, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1, device="cpu"
+        mixture.robust, test, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1
     )
     made = certify_adaptive(drawn, measure_gate(mixture, test)).certificates
     how = {"sigma": SIGMA, "grid_levels": 16, "strong_steps": 10, "draws": 8, "votes": 1000}

@@ -109,7 +109,7 @@ def test_a_floor_that_certifies_nothing_is_refused(floor, test_data, statistics,
 def test_soft_votes_of_a_mixture_that_scales_h_are_refused(mixture, test_data):
     # Soft votes are means of softmax(h); the mixture's own h is softmax(s h): a certificate of one is none of the other.
     drawn = certmix.sample(
-        mixture.robust, test_data, accurate=mixture.accurate, sigma=SIGMA, num_estimation=200, seed=1, device="cpu",
+        mixture.robust, test_data, accurate=mixture.accurate, sigma=SIGMA, num_estimation=200, seed=1,
         votes="soft",
     )  # fmt: skip
     plain = measure_gate(mixture, test_data)
