@@ -72,23 +72,20 @@ def save_mixture(
     mixture: AdaptiveMixture,
     path: str | Path,
     *,
-    accurate: str | None,
-    robust: str | None,
     history: History,
     force: bool = False,
 ) -> None:
-    """Write a mixture: network, calibration and range, with spec and sha256 of its base models, which are not copied.
+    """Write a mixture: network, calibration and range, with spec (None where a model came from Python) and sha256 of its
+    base models, which are not copied.
 
     Args:
         mixture: on any device.
         path: where (.safetensors); must not exist unless `force`.
-        accurate, robust: specs that load its base models, of any source; None where they came from Python.
         history: how it was trained and calibrated.
         force: overwrite.
     Raises: InvalidArgument, FileError: as `certmix.files.write_whole`.
     """
-    bases = ModelRecord(accurate, fingerprint(mixture.accurate)), ModelRecord(robust, fingerprint(mixture.robust))
-    about = MixtureFile(mixture.design, *bases, history)
+    about = MixtureFile(mixture.design, _record(mixture.accurate), _record(mixture.robust), history)
     state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in _own_state(mixture).items()}
     write_whole(path, save(state, metadata={"certmix": about.to_json()}), force=force)
 
@@ -147,6 +144,10 @@ def trained_on_others(spec: str, dataset_fingerprint: str) -> bool:
         return "fingerprint" in training and training["fingerprint"] != dataset_fingerprint
     except (SafetensorError, OSError, ValueError, AttributeError, TypeError):
         return False
+
+
+def _record(model: torch.nn.Module) -> ModelRecord:
+    return ModelRecord(vars(model).get("certmix_spec"), fingerprint(model))
 
 
 def _read(path: str) -> tuple[MixtureFile, dict[str, torch.Tensor]]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ from certmix.specs import (
 
 SOURCES = ("FILE.safetensors", "FILE.pt", "cohen", "timm", "torchvision", "hf", "pt2", "py")
 _MOST_PARAMETERS = 10**9  # of a built-in architecture, whose settings a file may state
-_MOST_NESTED = 3  # a mixture of denoised models is two deep
-_depth: ContextVar[int] = ContextVar("depth of models inside models", default=0)
 
 
 def load_model(spec: str, /, *, trust_model: bool = False, **options: str) -> torch.nn.Module:
@@ -53,16 +50,6 @@ def load_model(spec: str, /, *, trust_model: bool = False, **options: str) -> to
     Raises: InvalidArgument: an unknown source or architecture, a missing, hostile or foreign file, weights of another
         shape, or a normalisation that nobody states.
     """
-    if _depth.get() >= _MOST_NESTED:
-        raise InvalidArgument(f"models inside models must be at most {_MOST_NESTED} deep, got {spec!r} in itself?")
-    token = _depth.set(_depth.get() + 1)
-    try:
-        return _load_whole(spec, trust_model, options)
-    finally:
-        _depth.reset(token)
-
-
-def _load_whole(spec: str, trust_model: bool, options: dict[str, str]) -> torch.nn.Module:
     source, reference, found = _parse(spec)
     settings = {**found, **options}
     how = {key: settings.pop(key) for key in normalisation.OPTIONS if key in settings}
@@ -120,13 +107,10 @@ def make_architecture(name: str, /, **settings: Any) -> torch.nn.Module:
     """A built-in architecture with fresh weights. Raises InvalidArgument with the choices for an unknown name."""
     if name not in ARCHITECTURES:
         raise InvalidArgument(f"arch must be one of {', '.join(ARCHITECTURES)}, or pkg.module:factory, got {name!r}.")
-    if name != "adaptive-mixture":  # whose base models come through here themselves
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in _build(ARCHITECTURES[name], settings, name).parameters())
-        if size > _MOST_PARAMETERS:
-            raise InvalidArgument(
-                f"{name} must have at most {_MOST_PARAMETERS:,} parameters, got {size:,} by {settings}."
-            )
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in _build(ARCHITECTURES[name], settings, name).parameters())
+    if size > _MOST_PARAMETERS:
+        raise InvalidArgument(f"{name} must have at most {_MOST_PARAMETERS:,} parameters, got {size:,} by {settings}.")
     return _build(ARCHITECTURES[name], settings, name)
 
 

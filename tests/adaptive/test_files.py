@@ -49,7 +49,7 @@ def saved(specs, tmp_path):
         robust_scale=0.5,
     ).eval()
     path = tmp_path / "m.safetensors"
-    save_mixture(mixture, path, accurate=specs[0], robust=specs[1], history={"epochs": 3})
+    save_mixture(mixture, path, history={"epochs": 3})
     return mixture, path
 
 
@@ -108,7 +108,7 @@ def test_an_existing_file_is_kept(saved, specs):
     mixture, path = saved
     before = path.read_bytes()
     with pytest.raises(InvalidArgument, match="must not exist"):
-        save_mixture(mixture, path, accurate=specs[0], robust=specs[1], history={})
+        save_mixture(mixture, path, history={})
     assert path.read_bytes() == before
 
 

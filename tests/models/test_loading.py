@@ -171,17 +171,6 @@ def test_an_option_may_have_any_name(tmp_path):
             load_model(path, **{name: "x"})
 
 
-@pytest.mark.parametrize("name", ["accurate", "robust"])
-def test_a_mixture_that_names_itself_is_refused(tmp_path, name):
-    path = tmp_path / "m.safetensors"
-    itself = {"architecture": "adaptive-mixture", "settings": {"accurate": str(path), "robust": str(path)}}
-    _refused(_described(path, **itself), "models inside models must be at most 3 deep")
-    nested = {"architecture": "mlp", "settings": {}}
-    for _ in range(150):
-        nested = {"architecture": "adaptive-mixture", "settings": {name: nested}}
-    _refused(_described(path, **nested), None, CertmixError)
-
-
 @pytest.mark.parametrize(
     "own",
     [
