@@ -25,6 +25,7 @@ from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
 from certmix.rules import AccurateVote
 
 if TYPE_CHECKING:
+    from certmix.runs.draws import Draws
     from certmix.runs.store import Statistics
 
 Floats = NDArray[np.float64]
@@ -104,7 +105,9 @@ def certify_adaptive(
         votes of a mixture that scales h's logits.
     """
     check_floor(values.floor)
-    promise = promise_of(statistics, failure_probability=failure_probability, interval=interval, real_valued=real_valued)
+    promise = promise_of(
+        statistics, failure_probability=failure_probability, interval=interval, real_valued=real_valued
+    )
     check_votes(values.robust_scale, promise.votes)
     aligned = _aligned(values, statistics)
     certificates = certify(
@@ -137,6 +140,17 @@ def check_votes(robust_scale: float, votes: str) -> None:
             f"an adaptive mixture that scales the robust model's logits by {robust_scale:g} must be certified by hard votes, "
             f"got {votes}: soft votes are drawn without the scale. Use hard votes, or train with --robust-scale 1."
         )
+
+
+def check_bases(values: GateValues, draws: "Draws") -> None:
+    """Raise InvalidArgument unless a run was drawn from the base models of the mixture."""
+    pairs = (("robust", draws.model, values.mixture.robust), ("accurate", draws.accurate, values.mixture.accurate))
+    for name, drawn, own in pairs:
+        if drawn is None or drawn.sha256 != own:
+            raise InvalidArgument(
+                f"--mixture must be of the run's models, but its {name} model has sha256 {own[:12]}, the run's "
+                f"{drawn.sha256[:12] if drawn else 'none'}; give the models it was trained with."
+            )
 
 
 def adaptive_candidate(

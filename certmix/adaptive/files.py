@@ -158,7 +158,9 @@ def _read(path: str) -> tuple[MixtureFile, dict[str, torch.Tensor]]:
         own = {}
     kind = own.get("architecture") if isinstance(own, dict) else None
     if kind != KIND:
-        raise InvalidArgument(f"{path} must be a file of certmix adaptive train, got one of {kind or 'something else'}.")
+        raise InvalidArgument(
+            f"{path} must be a file of certmix adaptive train, got one of {kind or 'something else'}."
+        )
     return MixtureFile.from_json(Fields(own, path)), state
 
 
@@ -171,7 +173,9 @@ def _own_state(mixture: AdaptiveMixture) -> dict[str, torch.Tensor]:
 def _load_base(path: str, name: str, record: ModelRecord, given: str | None, trust_model: bool) -> torch.nn.Module:
     spec = given or record.spec
     if spec is None:
-        raise InvalidArgument(f"{path} does not say where its {name} model is (it was made from Python); give --{name} SPEC.")
+        raise InvalidArgument(
+            f"{path} does not say where its {name} model is (it was made from Python); give --{name} SPEC."
+        )
     try:
         model = load_model(spec, trust_model=trust_model and given is not None)
     except CertmixError as error:

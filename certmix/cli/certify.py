@@ -104,7 +104,7 @@ def draw_to_certify(
 ) -> bool:
     """Draw what a run lacks, after everything that would refuse its certificates. Returns whether this process reports."""
     from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Promise
-    from certmix.cli.adaptive_report import check_mixture, record_mixture
+    from certmix.cli.adaptive.report import check_mixture, record_mixture
     from certmix.cli.sample import Plan, draw
 
     err = promise.failure_probability or DEFAULT_FAILURE_PROBABILITY
@@ -112,12 +112,10 @@ def draw_to_certify(
     plan = Plan(sources, draws, execution, out, promise.rules(), planned)
     check_promise(promise, draws)
     if mixture is not None:
-        check_mixture(mixture, robust=str(sources.robust), accurate=sources.accurate)
+        check_mixture(mixture, sources, promise.certify_votes or ("soft" if draws.votes == "soft" else "hard"))
     leads = draw(plan, output)
     if leads and mixture is not None:
-        part = {"split": sources.split, "skip": sources.skip, "max": sources.max_inputs, "indices": sources.indices}
-        choice = {**part, "spec": sources.dataset, "trust_model": sources.trust_model}
-        record_mixture(out, mixture, dataset=choice, robust=str(sources.robust), accurate=sources.accurate)
+        record_mixture(out, mixture, sources)
     return leads
 
 
@@ -147,7 +145,7 @@ def certify_runs(
 ) -> None:
     """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
     from certmix.cli.accuracy import accuracy_rows, accuracy_table, caption, describe
-    from certmix.cli.adaptive_report import summarise_adaptive
+    from certmix.cli.adaptive.report import summarise_adaptive
     from certmix.formats.certificates import write_certificates
     from certmix.rules import LinearRule
     from certmix.runs.grouping import read_runs

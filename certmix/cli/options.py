@@ -127,9 +127,6 @@ NormOption = Annotated[str, option("--norm", "NAME", "l2 or linf.", choice("linf
 AttackRadiusOption = Annotated[float, option("--attack-radius", "R", "Budget, in pixel units.", RADIUS)]
 StepsOption = Annotated[int, option("--steps", "N", "PGD steps.", COUNT)]
 RestartsOption = Annotated[int, option("--restarts", "N", "PGD restarts.", COUNT)]
-WeightRangeOption = Annotated[
-    str | None, option("--weight-range", "MIN,MAX", "Range of the gate; certificates need MIN > 0.5.")
-]
 ScaleOption = Annotated[
     list[float] | None,
     option("--scale", "S", "Scale of the sigmoid; of several, the best under attack B is kept.", POSITIVE),

@@ -140,7 +140,7 @@ def pareto_command(
 
 
 def _from_runs(runs: list[Path] | None, promise: PromiseOptions, adaptive: bool) -> "list[Candidate]":
-    from certmix.adaptive.certification import adaptive_candidate, read_adaptive_weights
+    from certmix.adaptive.certification import adaptive_candidate, read_gate
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
     from certmix.runs.grouping import read_runs
@@ -156,7 +156,7 @@ def _from_runs(runs: list[Path] | None, promise: PromiseOptions, adaptive: bool)
             "distributions": "cdf" in promise.certifiers,
         }
         found.append(candidate_from_statistics(run.statistics, mean_bound=cast(Any, promise.mean_bound), **how))  # type: ignore[arg-type]
-        weights = read_adaptive_weights(*run.folders) if adaptive else None
+        weights = read_gate(*run.folders) if adaptive else None
         if weights is not None:
             found.append(adaptive_candidate(run.statistics, weights, **how))  # type: ignore[arg-type]
     if adaptive and all(candidate.kind == "fixed" for candidate in found):

@@ -45,13 +45,18 @@ class RunModels:
     statistics: "Statistics"
     robust: "torch.nn.Module"
     accurate: "torch.nn.Module | None"
-    inputs: "torch.Tensor"
-    labels: "torch.Tensor"
+    dataset: "Dataset"
 
     @property
     def grid_levels(self) -> int | None:
         """Levels of integer noise; None for float noise."""
         return self.statistics.draws.grid_levels
+
+    def first(self, count: int) -> "Dataset":
+        """The first inputs."""
+        from certmix.datasets import Subset
+
+        return Subset(self.dataset, range(count))
 
 
 def load_run(run: Path, places: Places) -> RunModels:
@@ -63,7 +68,6 @@ def load_run(run: Path, places: Places) -> RunModels:
 
     import certmix
     from certmix.datasets import Subset
-    from certmix.datasets.batches import stack
     from certmix.errors import InvalidArgument
     from certmix.models import fingerprint
 
@@ -80,7 +84,7 @@ def load_run(run: Path, places: Places) -> RunModels:
             raise InvalidArgument(f"{name} must be the model {run} was drawn from, got another (its sha256 differs).")
     place = {int(index): position for position, index in enumerate(parts.dataset.indices)}
     rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
-    return RunModels(statistics, parts.robust, parts.accurate, *stack(Subset(parts.dataset, rows)))
+    return RunModels(statistics, parts.robust, parts.accurate, Subset(parts.dataset, rows))
 
 
 def load_parts(draws: "Draws", places: Places) -> Parts:

@@ -90,13 +90,13 @@ def output_stem(text: str) -> Path:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers of a comma-separated option, ascending, each once."""
+    """Numbers of a comma-separated option."""
 
     values: tuple[float, ...]
 
 
 def ascending(text: str) -> Numbers:
-    """Parser of finite numbers >= 0 between commas."""
+    """Parser of finite numbers >= 0 between commas: ascending, each once."""
     return Numbers(tuple(sorted({RADIUS(part) for part in text.split(",")})))
 
 

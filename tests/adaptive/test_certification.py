@@ -114,7 +114,7 @@ def test_soft_votes_of_a_mixture_that_scales_h_are_refused(mixture, test_data):
     )  # fmt: skip
     plain = measure_gate(mixture, test_data)
     assert plain.robust_scale == 1.0
-    assert certify_adaptive(drawn, plain).certificates.votes == "soft"
+    assert certify_adaptive(drawn, plain).certificates.promise.votes == "soft"
     scaled = replace(plain, robust_scale=0.25)
     for use in (certify_adaptive, adaptive_candidate):
         with pytest.raises(InvalidArgument, match="scales the robust model's logits by 0.25 must be certified by hard"):

@@ -1,0 +1,124 @@
+"""`certmix adaptive train`: train, calibrate and write an adaptive mixture of two frozen models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from certmix.cli.adaptive import app
+from certmix.cli.adaptive.options import DEFAULT_RANGE, GateRangeOption, LossWeights, TargetOption
+from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
+from certmix.cli.command import command, need, option, refuse_existing
+from certmix.cli.options import (
+    AttackRadiusOption,
+    DeviceOption,
+    ForceOption,
+    HoldoutOption,
+    JsonOption,
+    NormOption,
+    QuietOption,
+    ScaleOption,
+    SeedOption,
+    Sources,
+)
+from certmix.cli.output import Output
+from certmix.cli.values import COUNT, POSITIVE, choice, output_path
+
+if TYPE_CHECKING:
+    from certmix.adaptive.training import EpochReport
+
+LayersOption = str | None
+
+
+@command(app, "train")
+def train_command(
+    *,
+    sources: Sources,
+    attack_radius: AttackRadiusOption,
+    norm: NormOption = "linf",
+    setting: Annotated[
+        str, option("--setting", "A|B|C", "Gray-box PGD, white-box PGD or white-box APGD.", choice("A", "B", "C"))
+    ] = "B",
+    holdout: HoldoutOption = 0.25,
+    target: TargetOption = None,
+    gate_range: GateRangeOption = None,
+    scale: ScaleOption = None,
+    loss_weights: Annotated[
+        LossWeights | None, option("--loss-weights", "CE,BCE,PROD", "Of Eq. 8; 0,1.5,0.2.", parse_loss_weights)
+    ] = None,
+    kind: Annotated[
+        str, option("--kind", "NAME", "Mixing network: auto, resnet18, small.", choice("auto", "resnet18", "small"))
+    ] = "auto",
+    accurate_layers: Annotated[LayersOption, option("--accurate-layers", "A,B", "Two named layers of g.")] = None,
+    robust_layers: Annotated[LayersOption, option("--robust-layers", "A,B", "Two named layers of h.")] = None,
+    accurate_scale: Annotated[float, option("--accurate-scale", "S", "Of g's logits.", POSITIVE)] = 1.0,
+    robust_scale: Annotated[float, option("--robust-scale", "S", "Of h's logits.", POSITIVE)] = 1.0,
+    epochs: Annotated[int, option("--epochs", "N", "Of training.", COUNT)] = 60,
+    batch_size: Annotated[int, option("--batch-size --batch", "N", "Clean inputs per step.", COUNT)] = 128,
+    learning_rate: Annotated[float, option("--learning-rate", "R", "Of AdamW.", POSITIVE)] = 2e-3,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    out: Annotated[Path, option("--out", "FILE", "The mixture (.safetensors).", output_path)],
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train the gate on clean and attacked inputs; calibrate it.
+
+    \b
+    The base models stay as they are; they should not have seen the held-out inputs (certmix train --holdout 0.25):
+      certmix train --dataset digits --holdout 0.25 --epochs 80 --out g.safetensors
+      certmix train --dataset digits --holdout 0.25 --attack-radius 0.2 --norm linf --out h.safetensors
+      certmix adaptive train --accurate g.safetensors --robust h.safetensors --dataset digits \\
+        --attack-radius 0.2 --norm linf --out mixture.safetensors
+    The same command again resumes an interrupted training.
+    """
+    from dataclasses import asdict, replace
+
+    from certmix.adaptive.files import trained_on_others
+    from certmix.adaptive.making import make_mixture
+    from certmix.adaptive.training import GateTraining
+    from certmix.datasets.holdout import hold_out
+    from certmix.sampling.devices import choose_device
+
+    output = Output(as_json=as_json, quiet=quiet)
+    need("adaptive train", accurate=sources.accurate, robust=sources.robust, dataset=sources.dataset)
+    refuse_existing(out, force=force)
+    limits = gate_range or DEFAULT_RANGE
+    if limits.low <= 0.5:
+        output.say(
+            f"A gate that may fall to {limits.low:g} certifies nothing: certificates need --gate-range MIN > 0.5."
+        )
+    settings = GateTraining(
+        attack=setting, norm=norm, attack_radius=attack_radius, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, seed=seed, **({"loss_weights": loss_weights.values} if loss_weights else {}),
+    )  # fmt: skip
+    rest, held = hold_out(replace(sources, split=sources.split or "train").load_dataset(), holdout or 0.25)
+    for spec in (str(sources.accurate), str(sources.robust)):
+        if trained_on_others(spec, rest.fingerprint):
+            output.say(
+                f"{spec} was trained on other inputs than the {len(rest)} not held out: if it saw the held-out ones, the "
+                "calibrated clean accuracy is optimistic (certmix train --holdout)."
+            )
+    made = make_mixture(
+        training=rest, held_out=held, accurate=sources.load_model(str(sources.accurate)),
+        robust=sources.load_model(str(sources.robust)), settings=settings, gate_range=(limits.low, limits.high),
+        kind=kind, accurate_layers=accurate_layers.split(",") if accurate_layers else None,
+        robust_layers=robust_layers.split(",") if robust_layers else None, accurate_scale=accurate_scale,
+        robust_scale=robust_scale, target=target, scales=scale or [2.0], device=choose_device(device), out=out,
+        force=force, progress=lambda report: output.say(_line(report)),
+    )  # fmt: skip
+    found = made.calibration
+    text = (
+        f"{out}: trained in {made.seconds:.0f} s; a(x) in [{found.floor:g}, {found.ceiling:g}], "
+        f"{100 * found.clean_accuracy:.1f} % of the {found.held_out} held-out inputs right (scale {found.scale:g}, "
+        f"shift {found.shift:.3f})"
+    )
+    values = {"out": str(out), "seconds": round(made.seconds, 1), "epochs": epochs, **asdict(found)}
+    output.show(values, text)
+
+
+def _line(report: "EpochReport") -> str:
+    return (
+        f"epoch {report.epoch}/{report.epochs}: loss {report.loss:.4f}, clean {100 * report.clean_accuracy:.1f} %, "
+        f"attacked {100 * report.attacked_accuracy:.1f} %, mean a(x) {report.clean_gate:.3f} clean, "
+        f"{report.attacked_gate:.3f} attacked"
+    )

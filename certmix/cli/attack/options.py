@@ -1,0 +1,37 @@
+"""Options that commands which attack share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from certmix.cli.command import option
+from certmix.cli.options import EXECUTION, DeviceOption
+from certmix.cli.values import COUNT, RADIUS, Numbers, choice
+
+if TYPE_CHECKING:
+    import torch
+
+
+def listed(text: str) -> Numbers:
+    """Parser of finite numbers >= 0 between commas, in the order that was typed."""
+    return Numbers(tuple(RADIUS(part) for part in text.split(",")))
+
+
+AnyNormOption = Annotated[str, option("--norm", "NAME", "linf, l2 or l1.", choice("linf", "l2", "l1"))]
+GradientDrawsOption = Annotated[int, option("--gradient-draws", "N", "Noise draws per gradient.", COUNT)]
+JudgingDrawsOption = Annotated[int, option("--judging-draws", "N", "Fresh draws that judge an attack.", COUNT)]
+AttackedOption = Annotated[int | None, option("--max-inputs --max", "N", "Attack at most N inputs.", COUNT)]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where models run, and how many inputs are there at once."""
+
+    panel: ClassVar[str] = EXECUTION
+    device: DeviceOption = "auto"
+    batch_size: Annotated[int, option("--batch-size --batch", "N", "Inputs at a time.", COUNT)] = 250
+
+    def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
+        """The model on its device, in eval mode."""
+        from certmix.sampling.devices import choose_device
+
+        return model.eval().to(choose_device(self.device))
