@@ -25,6 +25,7 @@ from certmix.cli.values import COUNT, POSITIVE, choice, output_path
 if TYPE_CHECKING:
     from certmix.adaptive.training import EpochReport
 
+PAPER_LOSS_WEIGHTS = (0.0, 1.5, 0.2)
 LayersOption = str | None
 
 
@@ -89,7 +90,7 @@ def train_command(
         )
     settings = GateTraining(
         attack=setting, norm=norm, attack_radius=attack_radius, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, seed=seed, **({"loss_weights": loss_weights.values} if loss_weights else {}),
+        learning_rate=learning_rate, seed=seed, loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
     )  # fmt: skip
     rest, held = hold_out(replace(sources, split=sources.split or "train").load_dataset(), holdout or 0.25)
     for spec in (str(sources.accurate), str(sources.robust)):

@@ -59,9 +59,12 @@ def lipschitz_command(
     h = placement.place(sources.load_model(str(sources.robust)))
     estimates, bounds, device = [], [], device_of(h)
     for number, (inputs, _) in enumerate(batches(data, placement.batch_size)):
-        how = {"steps": steps, "restarts": restarts, "balls": balls, "seed": seed + 1_000_003 * number}
-        x = inputs.to(device)
-        estimates.append(estimate_local_lipschitz(h, x, attack_radius=attack_radius, norm=norm, **how))
+        estimates.append(
+            estimate_local_lipschitz(
+                h, inputs.to(device), attack_radius=attack_radius, norm=norm, steps=steps, restarts=restarts,
+                balls=balls, seed=seed + 1_000_003 * number,
+            )
+        )  # fmt: skip
         if bound:
             bounds.append(bound_local_lipschitz(h, inputs, attack_radius=attack_radius, norm=norm))
     estimate = LipschitzEstimate.joined(estimates)
