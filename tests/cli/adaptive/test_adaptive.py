@@ -1,4 +1,4 @@
-"""`certmix train-mixing`, `calibrate-mixing`, `attack-mixing`, `ablate-mixing`, and certificates of their files."""
+"""`certmix adaptive train`, `calibrate`, `attack`, and certificates of their files."""
 
 import json
 
@@ -34,7 +34,7 @@ BUDGET = ("--attack-radius", 0.15, "--norm", "linf")
 def mixture(folder, run):
     out = folder / "mixture.safetensors"
     if not out.exists():
-        result = run("train-mixing", *_specs(folder), *BUDGET, "--epochs", 2, "--out", out, "--json", "-q")
+        result = run("adaptive", "train", *_specs(folder), *BUDGET, "--epochs", 2, "--out", out, "--json", "-q")
         assert result.code == 0, result.err
         (folder / "result.json").write_text(result.out)
     return out
@@ -42,13 +42,13 @@ def mixture(folder, run):
 
 def test_a_trained_mixture_is_a_model_like_any_other(folder, run, mixture):
     result = json.loads((folder / "result.json").read_text())
-    model = certmix.load_model(str(mixture))
+    model = certmix.load_mixture(mixture)
     _, held = hold_out(certmix.load_dataset("digits", split="train"), 0.25)
     assert accuracy(model, held) >= result["target"] - 1e-9
     assert accuracy(model, held) == pytest.approx(result["clean_accuracy"])
-    assert (model.floor, model.ceiling) == (0.5, 1.0)
+    assert (model.floor, model.ceiling) == (pytest.approx(0.6), 1.0)
     assert not mixture.with_name("mixture.safetensors.training").exists()
-    again = run("train-mixing", *_specs(folder), *BUDGET, "--out", mixture)
+    again = run("adaptive", "train", *_specs(folder), *BUDGET, "--out", mixture)
     assert again.code == 2
     assert "must not exist, but does" in again.err
 
@@ -56,28 +56,28 @@ def test_a_trained_mixture_is_a_model_like_any_other(folder, run, mixture):
 def test_calibration_meets_another_target_in_another_range(folder, run, mixture, tmp_path):
     out = tmp_path / "m.safetensors"
     g = accuracy(
-        certmix.load_model(str(mixture)).accurate, hold_out(certmix.load_dataset("digits", split="train"), 0.25)[1]
+        certmix.load_mixture(mixture).accurate, hold_out(certmix.load_dataset("digits", split="train"), 0.25)[1]
     )
     target = g - 0.02
     result = run(
-        "calibrate-mixing", mixture, "--dataset", "digits", "--target", target, "--weight-range", "0.55,0.9",
+        "adaptive", "calibrate", mixture, "--dataset", "digits", "--target", target, "--gate-range", "0.55,0.9",
         "--scale", 1, "--scale", 4, "--attack-radius", 0.1, "--out", out, "--json",
     )  # fmt: skip
     assert result.code == 0, result.err
     summary = json.loads(result.out)
     assert summary["clean_accuracy"] >= target
     assert summary["scale"] in (1.0, 4.0)
-    assert certmix.load_model(str(out)).floor == pytest.approx(0.55)
+    assert certmix.load_mixture(out).floor == pytest.approx(0.55)
     result = run(
-        "calibrate-mixing", mixture, "--dataset", "digits", "--target", 1.5, "--out", tmp_path / "x.safetensors"
+        "adaptive", "calibrate", mixture, "--dataset", "digits", "--target", 1.5, "--out", tmp_path / "x.safetensors"
     )
     assert result.code == 2
-    assert "target must be in [0, 1]" in result.err
+    assert "--target must be in [0, 1]" in result.err
 
 
 def test_the_table_of_attacks_and_the_trade_off(run, mixture, tmp_path):
     result = run(
-        "attack-mixing", mixture, "--dataset", "digits", *BUDGET, "--max", 60, "--steps", 5, "--strong-steps", 5,
+        "adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, "--max", 60, "--steps", 5, "--strong-steps", 5,
         "--targets", "0.8,0.9", "--out", tmp_path / "trade-off", "--json", "-q",
     )  # fmt: skip
     assert result.code == 0, result.err
@@ -91,48 +91,12 @@ def test_the_table_of_attacks_and_the_trade_off(run, mixture, tmp_path):
     oracle = summary["trade_off"]["oracle"]
     assert oracle["clean"] >= max(base["clean"] for base in summary["trade_off"]["bases"].values())
     assert {path.rsplit(".", 1)[1] for path in summary["trade_off"]["files"]} == {"png", "pdf", "csv"}
-    table = run("attack-mixing", mixture, "--dataset", "digits", *BUDGET, "--max", 20, "--settings", "A")
+    table = run("adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, "--max", 20, "--settings", "A")
     assert "fixed weight 0." in table.out
     assert "attacks give upper bounds" in table.err
-    bad = run("attack-mixing", mixture, "--dataset", "digits", *BUDGET, "--settings", "AX")
+    bad = run("adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, "--settings", "AX")
     assert bad.code == 2
-    assert "attack setting must be one of A, B, C, D, got 'X'" in bad.err
-
-
-def _wholes(data):
-    """Subsets as in-memory data sets, without stable indices."""
-    return {
-        part: certmix.datasets.ArrayDataset(torch.stack([found[i][0] for i in range(len(found))]), found.labels)
-        for part, found in data.items()
-    }
-
-
-def test_the_ablation_is_a_grid_of_twelve(folder, run, monkeypatch):
-    monkeypatch.setattr("certmix.cli.ablate_mixing.CE", (0.0, 1.5))
-    monkeypatch.setattr("certmix.cli.ablate_mixing.PROD", (0.2,))
-    data = {
-        part: certmix.load_dataset("digits", split=part, max=count) for part, count in (("train", 200), ("test", 50))
-    }
-    arrays = {
-        f"{name}_{part}": getattr(whole, name) for part, whole in _wholes(data).items() for name in ("inputs", "labels")
-    }
-    np.savez(folder / "small.npz", **arrays)
-    spec = f"npz:{folder / 'small.npz'},num_classes=10"
-    how = (*_specs(folder)[:-1], spec, *BUDGET, "--target", 0.7, "--epochs", 1)
-    result = run("ablate-mixing", *how, "--json", "-q")
-    assert result.code == 0, result.err
-    grid = json.loads(result.out)["grid"]
-    assert [(cell["c_ce"], cell["c_bce"], cell["c_prod"]) for cell in grid] == [(0.0, 1.5, 0.2), (1.5, 0.0, 0.2)]
-    assert all(0 <= cell["attacked"][0] <= cell["clean"][0] for cell in grid)
-    from certmix.cli.ablate_mixing import _table
-
-    assert "c_CE = 1.5, c_BCE = 0" in _table(grid, "markdown")
-
-
-def test_the_papers_grid_is_three_by_four():
-    from certmix.cli.ablate_mixing import CE, PROD
-
-    assert (CE, PROD) == ((0.0, 0.5, 1.0, 1.5), (0.0, 0.1, 0.2))
+    assert "--settings must be some of the letters A, B, C and D, got 'AX'" in bad.err
 
 
 def test_an_adaptive_mixture_is_certified_at_its_floor(folder, run, mixture, tmp_path):
@@ -141,12 +105,12 @@ def test_an_adaptive_mixture_is_certified_at_its_floor(folder, run, mixture, tmp
     first = run("certify", *how, "--json")
     assert first.code == 0, first.err
     summary = json.loads(first.out)
-    assert summary["adaptive"][0]["floor"] == 0.5
-    assert [row["mixing_weight"] for row in summary["certified_accuracy"]] == [0.5]
+    assert summary["adaptive"][0]["floor"] == pytest.approx(0.6)
+    assert [row["mixing_weight"] for row in summary["certified_accuracy"]] == [pytest.approx(0.6)]
     assert 0 <= summary["adaptive"][0]["clean_accuracy"] <= 1
     again = run("certify", out, "--mixing-weight", 1, "-q")
     assert again.code == 0, again.err
-    assert "radii are certified at the floor, weight 0.5, and hold for a(x)" in again.out
+    assert "radii are certified at the floor, weight 0.6 for a(x)" in again.out
     assert "| 1 " in again.out
     frontier = run("pareto", out, "--adaptive", "--target", 0.5, "--json", "-q")
     assert frontier.code == 0, frontier.err
@@ -156,25 +120,31 @@ def test_an_adaptive_mixture_is_certified_at_its_floor(folder, run, mixture, tmp
 
 def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_path):
     low = tmp_path / "low.safetensors"
-    how = ("--dataset", "digits", "--target", 0.5, "--weight-range", "0.2,1", "--out", low)
-    assert run("calibrate-mixing", mixture, *how).code == 0
+    how = ("--dataset", "digits", "--target", 0.5, "--gate-range", "0.2,1", "--out", low)
+    assert run("adaptive", "calibrate", mixture, *how).code == 0
     start = ("certify", *_specs(folder), "--sigma", 0.4, "--out", tmp_path / "run", "--max", 2, "--N", 100, "-q")
     other = list(start)
     other[other.index(folder / "h.safetensors")] = model
     torch.manual_seed(0)
     for arguments, message in [
-        ((*start, "--mixture", low), "a_min of an adaptive mixture must be >= 0.5 to certify anything, got 0.2"),
-        ((*start, "--mixture", folder / "g.safetensors"), "--mixture must be a file of train-mixing"),
-        ((*other, "--mixture", mixture), "--mixture must be of the run's models, but its robust model has sha256"),
-        (("certify", "somewhere", "--mixture", mixture), "--mixture goes with --robust, --accurate, --dataset"),
-        (("train-mixing", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--attack", "D"), "D is for evaluation"),
+        ((*start, "--mixture", low), "a_min of an adaptive mixture must be > 0.5 to certify anything, got 0.2"),
         (
-            ("train-mixing", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--loss-weights", "1,2"),
-            "--loss-weights must be 3 numbers separated by commas, got '1,2'",
+            (*start, "--mixture", folder / "g.safetensors"),
+            "must be a file of certmix adaptive train, got one of digits-cnn",
+        ),
+        ((*other, "--mixture", mixture), "--robust must be the robust model that"),
+        (("certify", "somewhere", "--mixture", mixture), "--mixture goes with --robust, --accurate, --dataset"),
+        (
+            ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--setting", "D"),
+            "--setting must be one of A, B, C, got 'D'",
         ),
         (
-            ("train-mixing", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--holdout", 2),
-            "holdout must be in (0, 1) (share of inputs), got 2.0",
+            ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--loss-weights", "1,2"),
+            "--loss-weights must be three numbers between commas, got '1,2'",
+        ),
+        (
+            ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--holdout", 2),
+            "--holdout must be in (0, 1), got '2'",
         ),
         (
             ("pareto", tmp_path / "run", "--adaptive", "--target", 0.1),
@@ -194,7 +164,7 @@ def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(fold
     assert run(*how, tmp_path / "part.safetensors", "--holdout", 0.25).code == 0
     for name, warned in (("all", True), ("part", False)):
         result = run(
-            "train-mixing", "--accurate", tmp_path / f"{name}.safetensors", "--robust", h, *rest, *BUDGET, "--epochs", 1,
+            "adaptive", "train", "--accurate", tmp_path / f"{name}.safetensors", "--robust", h, *rest, *BUDGET, "--epochs", 1,
             "--target", 0.05, "--out", tmp_path / f"{name}-mixture.safetensors",
         )  # fmt: skip
         assert result.code == 0, result.err

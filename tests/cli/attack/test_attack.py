@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import certmix
@@ -34,7 +35,7 @@ def drawn(run, models, tmp_path):
 
 def test_attack_over_weights(run, where, tmp_path):
     options = ("--attack-radius", 0.1, "--mixing-weight", 0.3, "--mixing-weight", 0.9, "--out", tmp_path / "attack")
-    result = run("attack", *where, *options, "--json")
+    result = run("attack", "mixture", *where, *options, "--json")
     assert result.code == 0, result.err
     summary = json.loads(result.out)
     assert summary["mixing_weight"] == [0.3, 0.9]
@@ -43,32 +44,13 @@ def test_attack_over_weights(run, where, tmp_path):
     for ending in ("png", "pdf", "csv"):
         assert (tmp_path / f"attack.{ending}").stat().st_size > 0
     assert (tmp_path / "attack.csv").read_text().startswith("panel,curve,mixing_weight,accuracy,lower,upper\n")
-    table = run("attack", *where, *options[:6], "--sigma", 0.4, "--draws", 4, "--attack", "mix")
+    table = run("attack", "mixture", *where, *options[:6], "--sigma", 0.4, "--gradient-draws", 4, "--attack", "mix")
     assert table.out.splitlines()[0].split() == ["|", "mixing", "weight", "|", "clean", "|", "mix", "|", "worst", "|"]
 
 
-def test_confidence(run, where):
-    result = run("confidence", *where, "--attack-radius", 0.1, "--json")
-    rows = json.loads(result.out)["rows"]
-    assert [(row["model"], row["inputs"]) for row in rows] == [
-        (model, data) for model in ("accurate", "robust") for data in ("clean", "pgd")
-    ]
-    assert all(0.5 <= row["weight_needed_by_half"] <= 1 for row in rows)
-    assert run("confidence", *where, "--attack-radius", 0.1).out.count("| robust") == 2
-
-
-def test_mixing_forms(run, where, tmp_path):
-    result = run("mixing-forms", *where, "--attack-radius", 0.1, "--points", 3, "--out", tmp_path / "forms", "--json")
-    assert result.code == 0, result.err
-    forms = json.loads(result.out)["forms"]
-    assert len({row["form"] for row in forms}) == 8
-    assert [row["score"] for row in forms] == sorted((row["score"] for row in forms), reverse=True)
-    assert (tmp_path / "forms.png").stat().st_size > 0
-
-
 def test_bracket(run, drawn, tmp_path):
-    result = run("bracket", drawn, "--mixing-weight", 0.9, "--mixing-weight", 1, "--radii", "0,0.2,2", "--steps", 3,
-                 "--votes", 100, "--certifier", "exact", "--certifier", "theorem-a1", "--json")  # fmt: skip
+    result = run("attack", "bracket", drawn, "--mixing-weight", 0.9, "--mixing-weight", 1, "--radii", "0,0.2,2", "--steps", 3,
+                 "--judging-draws", 100, "--certifier", "exact", "--certifier", "theorem-a1", "--json")  # fmt: skip
     assert result.code == 0, result.err
     for row in json.loads(result.out)["brackets"]:
         assert row["radii"] == [0.0, 0.2, 2.0]
@@ -79,14 +61,16 @@ def test_bracket(run, drawn, tmp_path):
 
 
 def test_attack_certificates(run, drawn, monkeypatch):
-    arguments = ("attack-certificates", drawn, "--restarts", 1, "--steps", 3, "--votes", 200, "--quiet")
+    arguments = ("attack", "certificates", drawn, "--restarts", 1, "--steps", 3, "--judging-draws", 200, "--quiet")
     summary = json.loads(run(*arguments, "--mixing-weight", 1, "--json").out)
     assert summary["attacked"] > 0
     assert (summary["broken"], summary["broken_indices"]) == (0, [])
-    assert "0 broken" in run(*arguments).out
-    from certmix.attacks import certificates
+    assert summary["smallest_lead"] > 0
+    assert "of 3 inputs attacked" in run(*arguments, "--max", 3, "--batch-size", 2).out
+    from certmix.attacks.certificates import _WorstAccurateModel
 
-    monkeypatch.setattr(certificates, "required_margin", lambda weight: [0.999])  # as if more had been promised
+    # As if more had been promised: an accurate model that takes more than the certificate grants it.
+    monkeypatch.setattr(_WorstAccurateModel, "mixing", lambda self, x, y, a: (0.5 * a, np.full((len(y), 1), -1.0)))
     shouted = run(*arguments, "--mixing-weight", 1)
     assert shouted.code == 1
     assert "ERROR" in shouted.err
@@ -101,35 +85,43 @@ def test_adversarial_training(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command, change, message",
+    "change, message",
     [
-        ("attack", ("--attack", "fgsm"), "attack must be one of std, rob, mix, auto, got 'fgsm'."),
-        ("attack", ("--norm", "l4"), "norm must be one of l2, linf, l1, got 'l4'"),
-        ("attack", ("--attack-radius", -1), "attack_radius must be >= 0 and finite (pixel units), got -1.0."),
-        ("attack", ("--loss", "cw"), "loss must be one of cross-entropy, margin, dlr, got 'cw'."),
-        ("attack", ("--mixing-weight", 7), "mixing_weight must be in [0, 1]"),
-        ("attack", ("--sigma", 0), "sigma must be > 0 and finite (pixel units), got 0.0."),
-        ("confidence", ("--attack", "cw"), "attack must be pgd or auto, got 'cw'."),
-        ("mixing-forms", ("--points", 1), "num_gammas must be >= 2, got 1."),
-        ("mixing-forms", ("--norm", "l4"), "norm must be one of"),
+        (("--attack", "fgsm"), "--attack must be one of std, rob, mix, auto, got 'fgsm'"),
+        (("--norm", "l4"), "--norm must be one of linf, l2, l1, got 'l4'"),
+        (("--attack-radius", -1), "--attack-radius must be >= 0, finite, got '-1'"),
+        (("--loss", "cw"), "--loss must be one of cross-entropy, margin, dlr, got 'cw'"),
+        (("--mixing-weight", 7), "--mixing-weight must be in [0, 1], got '7'"),
+        (("--sigma", 0), "--sigma must be in (0, 100], got '0'"),
+        (("--restarts", 0), "--restarts must be a whole number from 1"),
+        (("--batch-size", 0), "--batch must be a whole number from 1"),
+        (("--device", "cuda:99"), "needs a GPU that torch can use"),
+        (("--accurate-vote", "hard"), "--accurate-vote must be one of class, softmax, got 'hard'"),
     ],
 )
-def test_bad_input_is_one_line(run, where, command, change, message):
-    result = run(command, *where, "--attack-radius", 0.1, *change)
+def test_bad_input_is_one_line(run, where, change, message):
+    result = run("attack", "mixture", *where, "--attack-radius", 0.1, *change)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert result.err.count("\n") == 1
 
 
-def test_another_model_or_data_set_than_the_runs_is_refused(run, drawn, models, tmp_path):
+@pytest.mark.parametrize("command", ["bracket", "certificates"])
+@pytest.mark.parametrize("option", ["--restarts", "--steps", "--max", "--judging-draws", "--gradient-draws"])
+def test_numbers_that_would_void_the_answer_are_refused(run, command, option):
+    result = run("attack", command, "somewhere", option, 0, "--quiet")
+    assert (result.code, result.out) == (2, "")
+    assert f"{option} must be a whole number from 1" in result.err
+
+
+def test_another_model_or_data_set_than_the_runs_is_refused(run, drawn, tmp_path):
     other = tmp_path / "other.safetensors"
     save_model(make_architecture("digits-cnn"), other, architecture="digits-cnn", settings={"num_classes": 10})
-    for command in ("bracket", "attack-certificates"):
-        result = run(command, drawn, "--robust", other, "--quiet")
+    for command in ("bracket", "certificates"):
+        result = run("attack", command, drawn, "--robust", other, "--quiet")
         assert result.code == 2
         assert "--robust must be the model" in result.err
     result = run("train", "--dataset", "digits", "--out", other, "--force", "--sigma", 1, "--attack-radius", 1)
     assert "--attack-radius needs --sigma 0, got 1" in result.err
-    assert (
-        run("attack-certificates", drawn, "--share", 1, "--quiet").err.count("share_of_radius must be in (0, 1)") == 1
-    )
+    shared = run("attack", "certificates", drawn, "--share-of-radius", 1, "--quiet")
+    assert "--share-of-radius must be in (0, 1), got '1'" in shared.err

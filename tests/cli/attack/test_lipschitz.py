@@ -1,4 +1,4 @@
-"""`certmix lipschitz` as a user types it."""
+"""`certmix attack lipschitz` as a user types it."""
 
 import json
 
@@ -6,7 +6,20 @@ import pytest
 
 
 def test_estimates_bounds_and_given_constants(run, model):
-    where = ("lipschitz", "--robust", model, "--dataset", "digits", "--max", 5, "--steps", 5, "--attack-radius", 0.05)
+    where = (
+        "attack",
+        "lipschitz",
+        "--robust",
+        model,
+        "--dataset",
+        "digits",
+        "--max",
+        5,
+        "--steps",
+        5,
+        "--attack-radius",
+        0.05,
+    )
     result = run(*where, "--bound", "--lipschitz", 9, "--mixing-weight", 0.8, "--mixing-weight", 1, "--json")
     assert result.code == 0, result.err
     summary = json.loads(result.out)
@@ -29,16 +42,17 @@ def test_estimates_bounds_and_given_constants(run, model):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("--norm", "l7"), "norm must be one of l2, linf, l1, got 'l7'"),
+        (("--norm", "l7"), "--norm must be one of linf, l2, l1, got 'l7'"),
         (("--attack-radius", 0), "attack_radius must be > 0 and finite"),
-        (("--lipschitz", "a"), "--lipschitz must be numbers separated by commas, got 'a'."),
-        (("--lipschitz", "-1"), "--lipschitz must be >= 0 and finite, got '-1'."),
+        (("--lipschitz", "a"), "--lipschitz must be >= 0, finite, got 'a'."),
+        (("--lipschitz", "-1"), "--lipschitz must be >= 0, finite, got '-1'."),
         (("--lipschitz", "1,2"), "--lipschitz must be one number or one per class (10), got 2."),
-        (("--mixing-weight", 2), "mixing_weight must be in [0, 1]"),
+        (("--mixing-weight", 2), "--mixing-weight must be in [0, 1]"),
+        (("--balls", 0), "--balls must be a whole number from 1"),
     ],
 )
 def test_bad_input_is_one_line(run, model, change, message):
-    result = run("lipschitz", "--robust", model, "--dataset", "digits", "--max", 2, "--steps", 1, "--quiet",
+    result = run("attack", "lipschitz", "--robust", model, "--dataset", "digits", "--max", 2, "--steps", 1, "--quiet",
                  "--attack-radius", 0.1, *change)  # fmt: skip
     assert (result.code, result.out) == (2, "")
     assert message in result.err
