@@ -96,6 +96,7 @@ def certify_adaptive(
     certifier: str = "exact",
     failure_probability: float | None = None,
     interval: Interval = "pair",
+    votes: Votes | None = None,
     real_valued: bool = False,
 ) -> AdaptiveCertificates:
     """Certify the mixture of g and the smoothed h at a(x) by any certifier at a_min; arguments as `certify`.
@@ -106,7 +107,7 @@ def certify_adaptive(
     """
     check_floor(values.floor)
     promise = promise_of(
-        statistics, failure_probability=failure_probability, interval=interval, real_valued=real_valued
+        statistics, failure_probability=failure_probability, interval=interval, votes=votes, real_valued=real_valued
     )
     check_votes(values.robust_scale, promise.votes)
     aligned = _aligned(values, statistics)
@@ -116,6 +117,7 @@ def certify_adaptive(
         certifier=certifier,
         failure_probability=failure_probability,
         interval=interval,
+        votes=votes,
         real_valued=real_valued,
     )
     gate = aligned.gate()

@@ -152,7 +152,7 @@ def certify_runs(
 
     found = read_runs(folders)
     targets = [derived_folder(run, out, len(found)) for run in found]
-    adaptive = summarise_adaptive(folders)
+    adaptive = summarise_adaptive(folders, promise.certify_votes)  # type: ignore[arg-type]  # checked while parsing
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
     rows, runs, captions = [], [], []

@@ -25,9 +25,7 @@ def test_attack_d_breaks_no_certificate_and_a_false_certificate_is_shouted():
         accurate=train(data, epochs=15), robust=train(data, epochs=12, sigma=SIGMA), input_shape=(1, 8, 8),
         gate_range=(0.7, 0.95),
     ).eval()  # fmt: skip
-    drawn = certmix.sample(
-        mixture.robust, test, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1
-    )
+    drawn = certmix.sample(mixture.robust, test, accurate=mixture.accurate, sigma=SIGMA, num_estimation=1000, seed=1)
     made = certify_adaptive(drawn, measure_gate(mixture, test)).certificates
     how = {"sigma": SIGMA, "grid_levels": 16, "strong_steps": 10, "draws": 8, "votes": 1000}
     found = attack_adaptive_certificates(mixture, test, made.prediction, made.radius[0], batch_size=7, **how)

@@ -119,6 +119,12 @@ def test_soft_votes_of_a_mixture_that_scales_h_are_refused(mixture, test_data):
     for use in (certify_adaptive, adaptive_candidate):
         with pytest.raises(InvalidArgument, match="scales the robust model's logits by 0.25 must be certified by hard"):
             use(drawn, scaled)
+    with_both = certmix.sample(
+        mixture.robust, test_data, accurate=mixture.accurate, sigma=SIGMA, num_estimation=200, seed=1, votes="both"
+    )
+    certify_adaptive(with_both, scaled)  # by hard votes, which no scale changes
+    with pytest.raises(InvalidArgument, match="must be certified by hard votes, got soft"):
+        certify_adaptive(with_both, scaled, votes="soft")
 
 
 def _weights_of(mixture, data, made={}):  # noqa: B006  (once: hypothesis calls this hundreds of times)
@@ -132,18 +138,20 @@ def test_clean_accuracy_is_an_exact_step_function_of_the_floor(floor, mixture, t
     candidate = adaptive_candidate(statistics, weights)
     at = replace(weights, floor=floor)
     expected = certify_adaptive(statistics, at).clean_accuracy
-    assert float(candidate.clean(np.arange(40))(floor)) == pytest.approx(expected)
+    assert float(candidate.clean("linear", np.arange(40))(floor)) == pytest.approx(expected)
 
 
 def test_the_frontier_takes_adaptive_mixtures_as_points(mixture, test_data, statistics):
     weights = measure_gate(mixture, test_data)
-    fixed = certmix.pareto.candidate_from_statistics(statistics, hard_accurate=False)
+    fixed = certmix.pareto.candidate_from_statistics(statistics)
     target = 0.7
-    result = certmix.pareto_frontier([fixed, adaptive_candidate(statistics, weights)], target=target)
+    result = certmix.pareto_frontier(
+        [fixed, adaptive_candidate(statistics, weights)], target=target, accurate_vote="softmax"
+    )
     kinds = {pair.kind: pair for pair in result.matched}
     assert set(kinds) == {"fixed", "adaptive"}
     assert all(pair.clean_accuracy >= target for pair in kinds.values())
-    assert kinds["adaptive"].mixing_weight <= weights.ceiling
+    assert kinds["adaptive"].rule.mixing_weight <= weights.ceiling
     assert len(result.standalone) == 1
     with pytest.raises(InvalidArgument, match="one run per sigma"):
         certmix.pareto_frontier([fixed, fixed], target=target)

@@ -8,6 +8,7 @@ from certmix.cli.options import Sources
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture
+    from certmix.certification.promise import Votes
 
 
 def check_mixture(path: str, sources: Sources, votes: str) -> None:
@@ -39,8 +40,8 @@ def record_mixture(run: Path, path: str, sources: Sources) -> None:
     write_gate(run, values)
 
 
-def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """For each run with stored a(x): the floor, the range, and clean accuracy at a(x)."""
+def summarise_adaptive(folders: Sequence[Path], votes: "Votes | None") -> list[dict[str, Any]]:
+    """For each run with stored a(x), certified by these votes: the floor, the range, and clean accuracy at a(x)."""
     from dataclasses import asdict
 
     from certmix.adaptive.certification import certify_adaptive, read_gate
@@ -52,7 +53,7 @@ def summarise_adaptive(folders: Sequence[Path]) -> list[dict[str, Any]]:
         group, values = run.folders, read_gate(*run.folders)
         if values is None:
             continue
-        made = certify_adaptive(run.statistics, values)
+        made = certify_adaptive(run.statistics, values, votes=votes)
         text = (
             f"{group[0]}: adaptive mixture {values.mixture.spec}, a(x) in [{values.floor:.9g}, {values.ceiling:.9g}]: radii "
             f"are certified at the floor, weight {values.floor:.9g}, and hold for a(x); clean accuracy at a(x) itself (mean "

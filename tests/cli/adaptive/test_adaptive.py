@@ -2,9 +2,7 @@
 
 import json
 
-import numpy as np
 import pytest
-import torch
 
 import certmix
 from certmix.datasets.holdout import hold_out
@@ -106,12 +104,12 @@ def test_an_adaptive_mixture_is_certified_at_its_floor(folder, run, mixture, tmp
     assert first.code == 0, first.err
     summary = json.loads(first.out)
     assert summary["adaptive"][0]["floor"] == pytest.approx(0.6)
-    assert [row["mixing_weight"] for row in summary["certified_accuracy"]] == [pytest.approx(0.6)]
+    assert [row["rule"] for row in summary["certified_accuracy"]] == ["weight 0.6"]
     assert 0 <= summary["adaptive"][0]["clean_accuracy"] <= 1
-    again = run("certify", out, "--mixing-weight", 1, "-q")
+    again = run("certify", out, "--mixing-weight", 1)
     assert again.code == 0, again.err
-    assert "radii are certified at the floor, weight 0.6 for a(x)" in again.out
-    assert "| 1 " in again.out
+    assert "radii are certified at the floor, weight 0.600000024, and hold for a(x)" in again.err
+    assert "weight 1" in again.out
     frontier = run("pareto", out, "--adaptive", "--target", 0.5, "--json", "-q")
     assert frontier.code == 0, frontier.err
     assert {pair["kind"] for pair in json.loads(frontier.out)["matched"]} == {"fixed", "adaptive"}
@@ -125,7 +123,7 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
     start = ("certify", *_specs(folder), "--sigma", 0.4, "--out", tmp_path / "run", "--max", 2, "--N", 100, "-q")
     other = list(start)
     other[other.index(folder / "h.safetensors")] = model
-    torch.manual_seed(0)
+    assert run(*start, "--out", tmp_path / "plain").code == 0
     for arguments, message in [
         ((*start, "--mixture", low), "a_min of an adaptive mixture must be > 0.5 to certify anything, got 0.2"),
         (
@@ -133,7 +131,7 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
             "must be a file of certmix adaptive train, got one of digits-cnn",
         ),
         ((*other, "--mixture", mixture), "--robust must be the robust model that"),
-        (("certify", "somewhere", "--mixture", mixture), "--mixture goes with --robust, --accurate, --dataset"),
+        (("certify", "somewhere", "--mixture", mixture), "certify RUN does not take --mixture"),
         (
             ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--setting", "D"),
             "--setting must be one of A, B, C, got 'D'",
@@ -147,7 +145,7 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
             "--holdout must be in (0, 1), got '2'",
         ),
         (
-            ("pareto", tmp_path / "run", "--adaptive", "--target", 0.1),
+            ("pareto", tmp_path / "plain", "--adaptive", "--target", 0.1),
             "--adaptive needs a run with an adaptive mixture",
         ),
     ]:
@@ -155,6 +153,7 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
         assert result.code == 2
         assert message in result.err
         assert result.err.count("\n") == 1
+        assert not (tmp_path / "run").exists()  # refused before a single draw
 
 
 def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(folder, run, tmp_path):
