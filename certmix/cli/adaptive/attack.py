@@ -102,7 +102,7 @@ def attack_command(
             loaded, validation, data, budget, targets=targets.values, scales=scale or [2.0], **how
         )
         title = f"White-box PGD-{steps}, {norm} radius {attack_radius:g}, {len(data)} inputs"
-        files = _plot(found, out, title) if out else []
+        files = _plot(found, out, title, len(data)) if out else []
         values["trade_off"] = {**_values(found), "files": files}
         text += "\n\n" + _trade_off_table(values["trade_off"], output.table_format)
     note = (
@@ -150,8 +150,8 @@ def _values(found: "TradeOffs") -> dict[str, Any]:
     return {"curves": curves, "bases": bases, "oracle": accuracies(found.oracle)}
 
 
-def _plot(found: "TradeOffs", stem: Path, title: str) -> list[str]:
-    from certmix.plots.adaptive import plot_trade_off
+def _plot(found: "TradeOffs", stem: Path, title: str, inputs: int) -> list[str]:
+    from certmix.plots.trade_off import plot_trade_off
 
     values = _values(found)
     curves = values["curves"]
@@ -159,7 +159,7 @@ def _plot(found: "TradeOffs", stem: Path, title: str) -> list[str]:
     drawn["fixed weight"] = [(p["fixed"]["clean"], p["fixed"]["B"]) for p in next(iter(curves.values()))]
     bases = {name: (accuracy["clean"], accuracy["B"]) for name, accuracy in values["bases"].items()}
     oracle = values["oracle"]["clean"], values["oracle"]["attacked"]
-    return plot_trade_off(drawn, bases, stem, oracle=oracle, title=title)
+    return plot_trade_off({title: drawn}, stem, inputs=inputs, models=bases, oracle=oracle)
 
 
 def _trade_off_table(values: dict[str, Any], table_format: str) -> str:

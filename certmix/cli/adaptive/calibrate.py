@@ -8,7 +8,7 @@ import typer
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, GateRangeOption, HeldOut, TargetOption
 from certmix.cli.attack.options import Placement
-from certmix.cli.command import command, option, refuse_existing
+from certmix.cli.command import command, option
 from certmix.cli.options import ForceOption, JsonOption, NormOption, QuietOption, ScaleOption, SigmaOption
 from certmix.cli.output import Output
 from certmix.cli.values import RADIUS, output_path
@@ -46,8 +46,9 @@ def calibrate_command(
     from certmix.adaptive.attacks import AttackBudget
     from certmix.adaptive.calibration import calibrate_mixture
     from certmix.adaptive.files import read_mixture_file, save_mixture
+    from certmix.files import check_target
 
-    refuse_existing(out, force=force)
+    check_target(out, force=force)
     model = bases.load(str(mixture))
     placement.place(model)
     if gate_range is not None:

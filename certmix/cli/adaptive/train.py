@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import DEFAULT_RANGE, GateRangeOption, LossWeights, TargetOption
 from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
-from certmix.cli.command import command, need, option, refuse_existing
+from certmix.cli.command import command, need, option
 from certmix.cli.options import (
     AttackRadiusOption,
     DeviceOption,
@@ -78,11 +78,12 @@ def train_command(
     from certmix.adaptive.making import make_mixture
     from certmix.adaptive.training import GateTraining
     from certmix.datasets.holdout import hold_out
+    from certmix.files import check_target
     from certmix.sampling.devices import choose_device
 
     output = Output(as_json=as_json, quiet=quiet)
     need("adaptive train", accurate=sources.accurate, robust=sources.robust, dataset=sources.dataset)
-    refuse_existing(out, force=force)
+    check_target(out, force=force)
     limits = gate_range or DEFAULT_RANGE
     if limits.low <= 0.5:
         output.say(

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from certmix.attacks.bracket import AttackedAccuracy
     from certmix.certification.certify import Certificates
 
-RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-
 
 @command(app, "bracket")
 def bracket_command(
@@ -59,8 +57,10 @@ def bracket_command(
     import certmix
     from certmix.attacks.bracket import attack_smoothed_mixture
     from certmix.cli.progress import progress_bar
+    from certmix.plots.bracket import Bracket, plot_brackets
+    from certmix.tables import default_radii
 
-    loaded, weights, at = load_run(run, places), mixing_weight or [1.0], radii.values if radii else RADII
+    loaded, weights = load_run(run, places), mixing_weight or [1.0]
     statistics = loaded.statistics
     made = [
         certmix.certify(statistics, mixing_weight=weights, certifier=name, failure_probability=failure_probability)
@@ -68,6 +68,8 @@ def bracket_command(
     ]
     count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
     h, g = placement.place(loaded.robust), None if loaded.accurate is None else placement.place(loaded.accurate)
+    furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))
+    at = radii.values if radii else default_radii(1.5 * furthest)  # attacks get further than certificates
     attacked = []
     for weight in weights:
         with progress_bar(f"attacking at weight {weight:g}", quiet=output.quiet) as progress:
@@ -80,7 +82,8 @@ def bracket_command(
                 )
             )  # fmt: skip
     rows = [_row(made, position, weight, attacked[position], count) for position, weight in enumerate(weights)]
-    files = _plot(made, weights, attacked, count, out or run / "bracket")
+    brackets = [Bracket(made, position, at, above.right) for position, above in enumerate(attacked)]
+    files = plot_brackets(brackets, out or run / "bracket")
     notes = [
         "Accuracy in %: certified holds against every attack and any accurate model; attacked against the attack tried "
         f"here on the stated one ({steps} steps x {restarts}), so the truth lies between.",
@@ -103,28 +106,6 @@ def _row(
         radius = certificates.radius[position, :count]
         row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in attacked.radii]
     return row
-
-
-def _plot(
-    made: "Sequence[Certificates]",
-    weights: Sequence[float],
-    attacked: "Sequence[AttackedAccuracy]",
-    count: int,
-    stem: Path,
-) -> list[str]:
-    from certmix.certifiers import CERTIFIERS
-    from certmix.curves import exact_steps
-    from certmix.plots.attacks import Curve, plot_curves
-
-    panels = []
-    for position, (weight, above) in enumerate(zip(weights, attacked, strict=True)):
-        curves = [Curve("attacked (from above)", above.radii, above.accuracy, steps="post")]
-        for certificates in made:
-            right = (certificates.prediction == certificates.labels)[:count]
-            steps = exact_steps(certificates.radius[position, :count], right)
-            curves.append(Curve(f"certified, {CERTIFIERS[certificates.certifier].label}", *steps, steps="pre"))
-        panels.append((f"$\\sigma$ = {made[0].sigma:g}, weight {weight:g}, {count} inputs", curves))
-    return plot_curves(panels, stem, xlabel=r"$\ell_2$ radius (pixel units)")
 
 
 def _table(rows: list[dict[str, Any]], table_format: str) -> str:

@@ -119,8 +119,8 @@ def sweep_table(sweep: "MixtureSweep", table_format: str) -> str:
 def plot_sweep(sweep: "MixtureSweep", stem: Path) -> list[str]:
     """The figure of a sweep; returns its paths."""
     from certmix.attacks.mixture import ATTACKS
-    from certmix.plots.attacks import Curve, plot_curves
+    from certmix.plots.attacks import plot_attacks
 
-    curves = [Curve(ATTACKS[name], sweep.mixing_weight, sweep.accuracy(name)) for name in sweep.right]
+    accuracies = {ATTACKS[name]: sweep.accuracy(name) for name in sweep.right}
     title = f"{sweep.norm} budget {sweep.attack_radius:g}, {sweep.num_inputs} inputs"
-    return plot_curves([(title, curves)], stem, xlabel="Mixing weight (0 = accurate, 1 = robust model)")
+    return plot_attacks(sweep.mixing_weight, accuracies, stem, inputs=sweep.num_inputs, title=title)

@@ -47,7 +47,7 @@ def forms_command(
         )  # fmt: skip
     low, high = sorted((curves[0].clean[-1], curves[0].clean[0]))
     curves.sort(key=lambda curve: -curve.score(low, high))
-    files = _plot(curves, out) if out is not None else []
+    files = _plot(curves, out, len(data)) if out is not None else []
     values = {"norm": norm, "attack_radius": attack_radius, "inputs": len(data), "files": files}
     note = (
         f"{len(data)} inputs, {norm} budget {attack_radius:g}. Columns: best attacked accuracy in % at clean accuracy of at "
@@ -67,14 +67,16 @@ def _values(curve: "FormCurve", low: float, high: float) -> dict[str, Any]:
     }
 
 
-def _plot(curves: "list[FormCurve]", stem: Path) -> list[str]:
-    from certmix.plots.attacks import Curve, plot_curves
+def _plot(curves: "list[FormCurve]", stem: Path, inputs: int) -> list[str]:
+    from certmix.plots.trade_off import plot_trade_off
 
-    panels = [
-        (f"on {on}", [Curve(c.factor, c.clean, c.attacked) for c in curves if c.on == on])
+    panels = {
+        f"on {on}": {
+            c.factor: list(zip(c.clean.tolist(), c.attacked.tolist(), strict=True)) for c in curves if c.on == on
+        }
         for on in ("probabilities", "logits")
-    ]
-    return plot_curves(panels, stem, xlabel="Clean accuracy (%)", ylabel="Attacked accuracy (%)", percent_x=True)
+    }
+    return plot_trade_off(panels, stem, inputs=inputs)
 
 
 def _table(curves: "list[FormCurve]", low: float, high: float, table_format: str) -> str:
