@@ -135,7 +135,7 @@ def test_inputs_of_another_kind_are_refused_in_one_line(run, model, tmp_path):
         ({"--dataset": None}, "certify needs --dataset; see"),
         ({"--split": "validation"}, "split of digits must be train, test or all"),
         ({"--skip": 0}, "--skip must be a whole number from 1 to"),
-        ({"--indices": "1"}, "indices must be positions"),
+        ({"--indices": "1", "--max": None}, "indices must be positions"),
         ({"--noise": "uniform"}, "--noise must be one of auto, integer, float"),
         ({"--interval": "both"}, "--interval must be one of"),
         ({"--device": "cuda:99"}, "device"),

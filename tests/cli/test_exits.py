@@ -90,7 +90,7 @@ def test_a_terminated_command_keeps_what_it_drew(model, tmp_path):
         "--sigma",
         0.5,
         "--N",
-        20_000,
+        2000,
         "--out",
         tmp_path / "run",
     ]
@@ -98,7 +98,7 @@ def test_a_terminated_command_keeps_what_it_drew(model, tmp_path):
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "manifest.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.0)
+    time.sleep(2.0)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 130

@@ -31,7 +31,7 @@ def test_a_published_resnet110_certifies_cifar10_as_it_is(run, cifar, tmp_path):
     result = run(*_arguments(checkpoint, cifar, tmp_path / "run", *few, "--json"))
     assert result.code == 0, result.err
     summary = json.loads(result.out)["runs"][0]
-    assert summary["subset"] == {"split": "test", "skip": 100, "max": 2, "indices": None}
+    assert summary["draws"]["dataset"]["subset"] == {"split": "test", "skip": 100, "max": 2, "indices": None}
     statistics = certmix.read_statistics(tmp_path / "run")
     assert statistics.indices.tolist() == [0, 100]
     draws = statistics.draws
@@ -93,8 +93,8 @@ def test_python_data_needs_trust_on_the_command_line_too(run, model, tmp_path):
     assert (refused.code, refused.out) == (2, "")
     assert "add --trust-model" in refused.err
     assert run(*arguments, "--trust-model").code == 0
-    assert run("verify", tmp_path / "run", "--trust-model", "--quiet").code == 0
     data = ["--dataset", f"py:{tmp_path / 'own.py'}:build"]
+    assert run("verify", tmp_path / "run", *data, "--trust-model", "--quiet").code == 0
     train = ["train", *data, "--split", "", "--epochs", 1, "--out", tmp_path / "g.safetensors", "--quiet"]
     predict = ["predict", "--robust", model, *data, "--sigma", 0.25, "--N0", 5, "--N", 20]
     for command in (train, predict):
