@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "ABSTAIN": "intervals",
     "AdaptiveMixture": "adaptive.mixture",
-    "load_mixture": "adaptive.files",
     "Certificates": "certification.certify",
     "CertmixError": "errors",
     "Dataset": "datasets",

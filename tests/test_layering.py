@@ -17,18 +17,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors", "version"),
     ("files", "tables", "json_fields"),
-    ("certification.promise",),
+    ("promise",),
     ("intervals",),
     ("certifiers",),
     ("clean_accuracy",),
     ("rules",),
-    ("certification.schedule",),
-    ("runs.draws",),
+    ("certification",),
+    ("runs",),
     ("specs", "noise"),
     ("datasets",),
     ("models",),
-    ("runs",),
-    ("certification",),
     ("curves",),
     ("pareto",),
     ("summary",),
@@ -45,11 +43,9 @@ LAYERS = (
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_TORCH = (
-    *("errors", "tables", "json_fields", "files", "intervals", "certifiers", "clean_accuracy", "rules"),
+    *("errors", "tables", "json_fields", "files", "promise", "intervals", "certifiers", "clean_accuracy", "rules"),
     *("certification", "curves", "pareto", "formats", "plots"),
 )
-# Back edges that are left: a file of an adaptive mixture is a model too; a command registers itself on the command line.
-LEFT = {("models.architectures", "adaptive.mixture"), ("cli", "cli.commands")}
 LIGHT = ("errors", "version")  # all that `import certmix` may load of the package
 
 
@@ -91,7 +87,7 @@ def _inner(path):
         inside = name.removeprefix("certmix.")
         if inside != name and _exists(inside):
             found.add(inside)
-    return {name for name in found if (_module(path), name) not in LEFT}
+    return found
 
 
 def _exists(name):

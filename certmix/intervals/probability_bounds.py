@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certmix.certification.promise import Promise
+from certmix.promise import Promise
 
 ABSTAIN = -1
 
