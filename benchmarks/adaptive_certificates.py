@@ -18,16 +18,12 @@ import torch
 
 import certmix
 from certmix.adaptive.attacks import AttackBudget
+from certmix.adaptive.calibration import calibrate_mixture
 from certmix.adaptive.certificate_attacks import attack_adaptive_certificates
 from certmix.adaptive.certification import certify_adaptive
-from certmix.adaptive.evaluation import (
-    adaptive_weights,
-    batch_of,
-    calibrate_mixture,
-    right_under_attack,
-)
-from certmix.adaptive.smoothed import SmoothedMixture
-from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.adaptive.evaluation import measure_gate, right_under_attack
+from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
+from certmix.adaptive.training import GateTraining, train_gate
 from certmix.certification.certify import certified_at
 from certmix.datasets.holdout import hold_out
 from certmix.plots.weight_range import plot_weight_range
@@ -35,7 +31,7 @@ from certmix.tables import percent_text, render_table
 from certmix.training.train import accuracy, train
 
 SIGMA, RADIUS, RADII = 0.5, 0.5, (0.25, 0.5)
-FLOORS = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95)
+FLOORS = (0.51, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def main() -> None:
@@ -51,9 +47,9 @@ def main() -> None:
     test = certmix.load_dataset("digits", split="test")
     g, h = train(rest, sigma=0.15, epochs=120), train(rest, sigma=SIGMA, epochs=40)
     torch.manual_seed(0)
-    mixture = certmix.AdaptiveMixture(g, h, input_shape=test.input_shape, weight_range=(0.5, 1.0))
+    mixture = certmix.AdaptiveMixture(accurate=g, robust=h, input_shape=test.input_shape)
     started = time.perf_counter()
-    train_mixing(mixture, rest, MixingTraining(attack="B", norm="l2", attack_radius=RADIUS, epochs=options.epochs))
+    train_gate(mixture, rest, GateTraining(attack="B", norm="l2", attack_radius=RADIUS, epochs=options.epochs))
     print(f"mixing network: {time.perf_counter() - started:.0f} s", flush=True)
     target = accuracy(g, held) - 0.01
     found = calibrate_mixture(mixture, held, target=target, sigma=SIGMA)
@@ -70,11 +66,11 @@ def main() -> None:
     rows = [[f"{floor:g}", *(percent_text(values[k]) for values in lines.values())] for k, floor in enumerate(FLOORS)]
     print(render_table(["floor", *lines], rows), flush=True)
     for floor in (0.6, 0.8):
-        mixture.set_weight_range(floor, 1.0)
-        made = certify_adaptive(drawn, adaptive_weights(mixture, test)).certificates
+        mixture.set_gate_range(floor, 1.0)
+        made = certify_adaptive(drawn, measure_gate(mixture, test)).certificates
         found = attack_adaptive_certificates(
             mixture,
-            batch_of(test, torch.device("cpu"))[0],
+            test,
             made.prediction,
             made.radius[0],
             sigma=SIGMA,
@@ -85,7 +81,7 @@ def main() -> None:
         )
         print(
             f"floor {floor:g}: {len(found.row)} certificates, mean radius {found.radius.mean():.3f}, attack D at 99 % of it: "
-            f"{int(found.broken.sum())} broken, smallest margin {found.margin.min():.4f}, mean a(x) there "
+            f"{int(found.broken.sum())} broken, smallest lead {found.lead.min():.4f}, mean a(x) there "
             f"{found.mixing_weight.mean():.3f}",
             flush=True,
         )
@@ -100,9 +96,9 @@ def sweep(
     lines: dict[str, list[float]] = {}
     for floor in FLOORS:
         for name, ceiling in (("a(x)", 1.0), ("fixed weight", floor + 1e-6)):
-            mixture.set_weight_range(floor, ceiling)
-            made = certify_adaptive(drawn, adaptive_weights(mixture, test))
-            smoothed = SmoothedMixture(mixture, sigma=SIGMA, draws=16, hard=False).eval()
+            mixture.set_gate_range(floor, ceiling)
+            made = certify_adaptive(drawn, measure_gate(mixture, test))
+            smoothed = SmoothedAdaptiveMixture(mixture, sigma=SIGMA, draws=16, hard=False).eval()
             right = right_under_attack(smoothed, part, budget, settings="B")["B"].mean()
             lines.setdefault(f"clean, {name}", []).append(made.clean_accuracy)
             lines.setdefault(f"PGD-20 at {RADIUS:g}, {name}", []).append(float(right))

@@ -17,22 +17,17 @@ import torch
 
 import certmix
 from certmix.adaptive.attacks import SETTINGS, AttackBudget
-from certmix.adaptive.evaluation import (
-    Oracle,
-    accuracies,
-    calibrate_mixture,
-    fixed_mixture,
-    right_under_attack,
-    trade_off,
-)
-from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.adaptive.calibration import calibrate_mixture, fixed_mixture
+from certmix.adaptive.evaluation import accuracies, right_under_attack, trade_off
+from certmix.adaptive.oracle import Oracle
+from certmix.adaptive.training import GateTraining, train_gate
 from certmix.attacks import adversarial_examples
 from certmix.datasets.holdout import hold_out
 from certmix.plots.trade_off import plot_trade_off
 from certmix.tables import percent_text, render_table
 from certmix.training.train import accuracy, train
 
-RADIUS, NORM, WEIGHT_RANGE = 0.2, "linf", (0.5, 1.0)
+RADIUS, NORM, GATE_RANGE = 0.2, "linf", (0.5, 1.0)
 COLUMNS = ("clean", *SETTINGS)
 
 
@@ -44,20 +39,20 @@ def one_seed(seed: int, budget: AttackBudget, epochs: int) -> tuple[dict[str, di
     h = train(rest, epochs=40, perturb=perturb, seed=seed)
     clean = accuracy(g, held), accuracy(h, held)
     target = clean[0] - (clean[0] - clean[1]) / 4
-    fixed = fixed_mixture(g, h, held, target=target)
+    fixed = fixed_mixture(accurate=g, robust=h, validation=held, target=target)
     models: dict[str, torch.nn.Module] = {"g (accurate)": g, "h (robust)": h, "fixed weight": fixed}
     seconds = {}
     for attack in "ABC":
         torch.manual_seed(seed)
-        mixture = certmix.AdaptiveMixture(g, h, input_shape=test.input_shape, weight_range=WEIGHT_RANGE)
+        mixture = certmix.AdaptiveMixture(accurate=g, robust=h, input_shape=test.input_shape, gate_range=GATE_RANGE)
         started = time.perf_counter()
-        settings = MixingTraining(attack=attack, norm=NORM, attack_radius=RADIUS, epochs=epochs, seed=seed)
-        train_mixing(mixture, rest, settings)
+        settings = GateTraining(attack=attack, norm=NORM, attack_radius=RADIUS, epochs=epochs, seed=seed)
+        train_gate(mixture, rest, settings)
         seconds[attack] = time.perf_counter() - started
         calibrate_mixture(mixture, held, target=target)
         models[f"adaptive, trained in {attack}"] = mixture
     table = {name: accuracies(right_under_attack(model, test, budget, seed=seed)) for name, model in models.items()}
-    oracle = Oracle(g, h)
+    oracle = Oracle(accurate=g, robust=h)
     weak = accuracies(oracle.right_under_attack(test, budget, seed=seed))
     strong = accuracies(oracle.right_under_attack(test, budget, strong=True, seed=seed))
     table["oracle (Theorem 4.1)"] = {
@@ -106,7 +101,9 @@ def draw(kept: dict[str, object], budget: AttackBudget, stem: Path) -> None:
         found = accuracies(right_under_attack(models[name], test, budget, settings="C"))  # type: ignore[index, arg-type]
         bases[name] = found["clean"], found["C"]
     found = accuracies(
-        Oracle(models["g (accurate)"], models["h (robust)"]).right_under_attack(test, budget, strong=True)  # type: ignore
+        Oracle(accurate=models["g (accurate)"], robust=models["h (robust)"]).right_under_attack(
+            test, budget, strong=True
+        )  # type: ignore
     )
     title = f"Digits, attack C, linf radius {RADIUS:g}"
     oracle = found["clean"], found["attacked"]

@@ -18,7 +18,8 @@ import torch
 
 import certmix
 from certmix.attacks import adversarial_examples, attack_mixture
-from certmix.cli.attack import WEIGHTS, plot_sweep, sweep_table
+from certmix.cli.attack.mixture import WEIGHTS, plot_sweep, sweep_table
+from certmix.datasets import Subset
 from certmix.datasets.batches import stack
 from certmix.lipschitz import estimate_local_lipschitz
 from certmix.lipschitz_bounds import bound_local_lipschitz
@@ -29,11 +30,11 @@ from certmix.training.train import train
 NORM, RADIUS = "linf", 0.2
 
 
-def table_1(models: dict[str, torch.nn.Module], inputs: torch.Tensor, labels: torch.Tensor) -> None:
+def table_1(models: dict[str, torch.nn.Module], test: certmix.Dataset) -> None:
     print("\n| model | inputs | accuracy | right: mean | median | wrong: mean | median | weight needed by half |")
     print("|---|---|---|---|---|---|---|---|")
     for name, model in models.items():
-        for gap in confidence_gaps(model, inputs, labels, norm=NORM, attack_radius=RADIUS / 2):
+        for gap in confidence_gaps(model, test, norm=NORM, attack_radius=RADIUS / 2):
             cells = [f"{f(v):.3f}" if len(v) else "-" for v in (gap.right, gap.wrong) for f in (np.mean, np.median)]
             print(f"| {name} | {gap.data} | {gap.accuracy:.3f} | {' | '.join(cells)} | {gap.weight_needed():.3f} |")
 
@@ -58,24 +59,33 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="write the figure of the sweep there")
     options = parser.parse_args()
     training = certmix.load_dataset("digits", split="train")
-    inputs, labels = stack(certmix.load_dataset("digits", split="test"))
+    test = certmix.load_dataset("digits", split="test")
+    inputs, labels = stack(test)
     accurate = train(training, sigma=0.15, epochs=120)
     robust = train(training, perturb=adversarial_examples(norm=NORM, attack_radius=RADIUS))
     print(
         f"torch {torch.__version__}; {len(labels)} digits; {NORM} budget {RADIUS}; 20 steps x 1 restart; accuracy in %\n"
     )
-    sweep = attack_mixture(accurate, robust, inputs, labels, mixing_weight=WEIGHTS, norm=NORM, attack_radius=RADIUS)
+    sweep = attack_mixture(
+        test, accurate=accurate, robust=robust, mixing_weight=WEIGHTS, norm=NORM, attack_radius=RADIUS,
+        accurate_vote="softmax",
+    )  # fmt: skip
     print(sweep_table(sweep, "markdown"))
     if options.figure:
         plot_sweep(sweep, options.figure)
     models = {"accurate": accurate, "robust": robust}
-    table_1(models, inputs, labels)
+    table_1(models, test)
     lipschitz(models, inputs[:200])
     if options.forms:
         weak = train(training, perturb=adversarial_examples(norm=NORM, attack_radius=0.25))
-        few = (inputs[:200], labels[:200])
         curves = compare_mixing_forms(
-            accurate, weak, *few, norm=NORM, attack_radius=0.15, num_gammas=10, steps=10, progress=None
+            Subset(test, range(200)),
+            accurate=accurate,
+            robust=weak,
+            norm=NORM,
+            attack_radius=0.15,
+            num_gammas=10,
+            steps=10,
         )
         low, high = sorted((curves[0].clean[-1], curves[0].clean[0]))
         print("\n| mixing form | mean attacked accuracy between both clean accuracies |\n|---|---|")

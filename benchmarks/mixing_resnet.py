@@ -16,8 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 import certmix
-from certmix.adaptive.mixture import describe_base
-from certmix.adaptive.training import MixingTraining, train_mixing
+from certmix.adaptive.files import save_mixture
+from certmix.adaptive.training import GateTraining, train_gate
 from certmix.models import fingerprint, make_architecture
 from certmix.training.train import save_model
 
@@ -38,20 +38,20 @@ def main() -> None:
         save_model(make_architecture("resnet18"), specs[name], architecture="resnet18", settings={"num_classes": 10})
     bases = [certmix.load_model(spec).to(device) for spec in specs.values()]
     before = [fingerprint(model) for model in bases]
-    mixture = certmix.AdaptiveMixture(*bases, input_shape=(3, 32, 32), weight_range=(0.9, 1.0))
+    mixture = certmix.AdaptiveMixture(
+        accurate=bases[0], robust=bases[1], input_shape=(3, 32, 32), gate_range=(0.9, 1.0)
+    )
     size = sum(p.numel() for p in mixture.network.parameters())
     print(f"layers {mixture.accurate_layers} and {mixture.robust_layers}; {mixture.network.kind}, {size:,} parameters")
     print(f"stem takes {mixture.network.stem[0].in_channels} channels, join {mixture.network.join.in_channels}")
     count = options.batch * options.steps
     data = certmix.datasets.ArrayDataset(torch.rand(count, 3, 32, 32), torch.arange(count) % 10, num_classes=10)
-    settings = MixingTraining(
-        attack_radius=8 / 255, epochs=1, batch_size=options.batch, steps=(options.pgd, options.pgd)
-    )
+    settings = GateTraining(attack_radius=8 / 255, epochs=1, batch_size=options.batch, steps=(options.pgd, options.pgd))
     before_network = fingerprint(mixture.network)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     started, used = time.perf_counter(), time.process_time()
-    train_mixing(mixture, data, settings)
+    train_gate(mixture, data, settings)
     if device == "cuda":
         torch.cuda.synchronize()
     seconds = (time.perf_counter() - started) / options.steps
@@ -66,10 +66,9 @@ def main() -> None:
     outputs = mixture(x)
     (gradient,) = torch.autograd.grad(outputs[:, 0].sum(), x)
     print(f"outputs {tuple(outputs.shape)}, input gradient finite: {bool(torch.isfinite(gradient).all())}")
-    build = {**mixture.settings(), **{name: describe_base(spec) for name, spec in specs.items()}}
     mixture.cpu()
-    save_model(mixture, folder / "m.safetensors", architecture="adaptive-mixture", settings={}, build=build)
-    loaded, inputs = certmix.load_model(str(folder / "m.safetensors")), x.detach().cpu()
+    save_mixture(mixture, folder / "m.safetensors", history={})
+    loaded, inputs = certmix.load_mixture(folder / "m.safetensors"), x.detach().cpu()
     print(f"reloaded outputs bit-identical: {torch.equal(loaded(inputs), mixture(inputs))}")
     peak = (
         torch.cuda.max_memory_allocated()

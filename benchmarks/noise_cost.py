@@ -5,6 +5,7 @@ digits network and a small residual network at 32 x 32 with both noises, interle
 and on a GPU too where there is one.
 """
 
+import functools
 import os
 import time
 
@@ -73,6 +74,13 @@ def per_element(device: str) -> None:
         },
         device,
     )
+    if (
+        device == "cuda"
+    ):  # as a bf16, channels-last model takes it; what `randn` gives must still be scaled, added and converted
+        images = torch.zeros(draws, 3, 32, 32, dtype=torch.bfloat16, device=place).to(memory_format=torch.channels_last)
+        for name, noise in (("float, bf16 channels last", floats), ("integer, bf16 channels last", exact)):
+            call = functools.partial(noise.add_to, images, clean, index=0, purpose="estimation", start=0)
+            times |= interleaved({name: call, "torch randn": lambda: torch.randn_like(buffer)}, device)
     for name, value in times.items():
         ratio = value / times["float"]
         print(f"{device}: {name}: {1e9 * value / draws / size:.3f} ns per element, {ratio:.2f} x float")

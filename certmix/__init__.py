@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from certmix.version import __version__
 
 if TYPE_CHECKING:
+    from certmix.adaptive.files import load_mixture as load_mixture
     from certmix.adaptive.mixture import AdaptiveMixture as AdaptiveMixture
     from certmix.certification.bounds import bound_probabilities as bound_probabilities
     from certmix.certification.certify import Certificates as Certificates
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "ABSTAIN": "intervals",
     "AdaptiveMixture": "adaptive.mixture",
-    "load_mixture": "adaptive.files",
     "Certificates": "certification.certify",
     "CertmixError": "errors",
     "Dataset": "datasets",
@@ -58,6 +58,7 @@ _MODULES = {
     "exact_radius": "certifiers",
     "lipschitz_radius": "certifiers",
     "load_dataset": "datasets",
+    "load_mixture": "adaptive.files",
     "load_model": "models",
     "pareto_frontier": "pareto",
     "read_certification_log": "formats.certification_log",

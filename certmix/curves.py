@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import Certificates, certified_at
-from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
+from certmix.promise import Promise
 from certmix.rules import Rule
 from certmix.tables import default_radii
 

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import maximum_radius
-from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.certification.schedule import FUTILITY, look_schedule, look_spending
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.noise import Purpose, describe_noise, make_noise
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.rules import LinearRule, Rule
 from certmix.sampling.loop import DrawLoop, DrawPlan
 

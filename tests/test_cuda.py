@@ -26,6 +26,26 @@ def test_integer_noise_is_bit_identical(levels):
     assert torch.equal(made["cuda"], made["cpu"])
 
 
+@pytest.mark.parametrize("kind", ["integer", "float"])
+def test_noise_is_one_launch_that_leaves_nothing_in_memory(kind):
+    pytest.importorskip("triton")
+    record = describe_noise(kind, sigma=0.5, size=3072, grid_levels=255)
+    noise = make_noise(record, seed=3, sigma=0.5, size=3072, device=CUDA)
+    images = torch.zeros(500, 3, 32, 32, dtype=torch.bfloat16, device=CUDA).to(memory_format=torch.channels_last)
+    clean = torch.zeros(3072, device=CUDA)
+    where = {"index": 5, "purpose": "estimation", "start": 77}
+    noise.add_to(images, clean, **where)  # compiles
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        noise.add_to(images, clean, **where)
+        torch.cuda.synchronize()
+    launched = [event for event in profile.events() if "_kernel" in event.name and "Noise" not in event.name]
+    assert len(launched) == 1
+    assert torch.cuda.max_memory_allocated() - before < 100_000  # the audit's share
+
+
 def test_float_noise_agrees_up_to_rounding():
     description = describe_noise("float", sigma=0.5, size=300, grid_levels=None)
     made = []

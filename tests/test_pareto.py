@@ -9,12 +9,12 @@ from statsmodels.stats.multitest import multipletests
 
 import certmix
 from certmix.certification.bounds import bound_probabilities
-from certmix.certification.promise import Promise
 from certmix.clean_accuracy import clean_accuracy
 from certmix.errors import InvalidArgument
 from certmix.formats.certification_log import read_predictions
 from certmix.intervals import ProbabilityBounds
 from certmix.pareto import Candidate, candidate_from_log, holm, paired_p_values, pareto_frontier
+from certmix.promise import Promise
 from certmix.rules import LinearRule, ThresholdRule
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import certmix
 from certmix.certification.bounds import maximum_radius
 from certmix.certification.certify import Certificates
-from certmix.certification.promise import Promise
 from certmix.cli.accuracy import accuracy_table
 from certmix.formats.certificates import write_certificates
 from certmix.formats.certification_log import write_certification_log
+from certmix.promise import Promise
 from certmix.rules import LinearRule
 
 radii = st.lists(st.one_of(st.just(0.0), st.floats(0, 6), st.floats(1e-9, 1e-5)), min_size=1, max_size=8)

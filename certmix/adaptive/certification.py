@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
-from certmix.certification.promise import Interval, Votes
 from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
 from certmix.files import write_whole
 from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
+from certmix.promise import Interval, Votes
 from certmix.rules import AccurateVote
 
 if TYPE_CHECKING:

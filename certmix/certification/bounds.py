@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from certmix.certification.promise import (
+from certmix.certification.soft import distribution_bounds, soft_bounds
+from certmix.certifiers import CERTIFIERS
+from certmix.certifiers.arguments import check_sigma
+from certmix.errors import InvalidArgument
+from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
+from certmix.promise import (
     DEFAULT_FAILURE_PROBABILITY,
     VOTES,
     Interval,
@@ -17,11 +22,6 @@ from certmix.certification.promise import (
     Votes,
     check_choice,
 )
-from certmix.certification.soft import distribution_bounds, soft_bounds
-from certmix.certifiers import CERTIFIERS
-from certmix.certifiers.arguments import check_sigma
-from certmix.errors import InvalidArgument
-from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.rules import Rule
 from certmix.tables import floor_text
 

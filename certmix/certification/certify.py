@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_statistics, promise_of
-from certmix.certification.promise import Interval, MeanBound, Promise, Votes
 from certmix.certifiers import Certifier, get_certifier
 from certmix.certifiers.arguments import check_mixing_weight
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
+from certmix.promise import Interval, MeanBound, Promise, Votes
 from certmix.rules import LinearRule, Rule
 
 if TYPE_CHECKING:

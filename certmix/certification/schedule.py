@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, check_failure_probability
 from certmix.certifiers import CERTIFIERS
 from certmix.errors import InvalidArgument, RunError
 from certmix.intervals import ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.json_fields import Fields
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_failure_probability
 from certmix.rules import LinearRule, Rule, rule_from_json
 
 FUTILITY = 1e-2  # two-sided level of the estimates by which an input is given up; no promise depends on it

@@ -5,7 +5,6 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from certmix.certification.promise import MeanBound, Promise
 from certmix.certifiers import exact_radius
 from certmix.certifiers.cdf import cdf_radius
 from certmix.errors import InvalidArgument
@@ -21,6 +20,7 @@ from certmix.intervals import (
     hoeffding_upper,
 )
 from certmix.intervals.histograms import THRESHOLDS, UNITS, Histograms, SoftVotes
+from certmix.promise import MeanBound, Promise
 
 _REFERENCE_WEIGHT = 0.75  # at which the selection draws choose between mean and distribution
 

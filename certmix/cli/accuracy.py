@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from certmix.certification.certify import Certificates
-from certmix.certification.promise import Promise
 from certmix.cli.values import Numbers
 from certmix.curves import certified_accuracy, radii_within
+from certmix.promise import Promise
 from certmix.runs.grouping import Run
 from certmix.tables import percent_text, render_table
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certmix.cli import app
 from certmix.cli.command import command, need, option_names, refuse_others
 from certmix.cli.options import (
     DrawOptions,
@@ -20,6 +19,7 @@ from certmix.cli.options import (
     Sources,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ def draw_to_certify(
     output: Output,
 ) -> bool:
     """Draw what a run lacks, after everything that would refuse its certificates. Returns whether this process reports."""
-    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.cli.adaptive.report import check_mixture, record_mixture
     from certmix.cli.sample import Plan, draw
+    from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
 
     err = promise.failure_probability or DEFAULT_FAILURE_PROBABILITY
     planned = Promise(err, promise.interval)  # type: ignore[arg-type]  # checked while parsing

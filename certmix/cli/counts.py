@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from certmix.certification.certify import certify
-from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.cli.accuracy import accuracy_rows, accuracy_table
 from certmix.cli.options import PromiseOptions
 from certmix.cli.output import Output
 from certmix.cli.values import Numbers
 from certmix.formats.certificates import write_certificates
 from certmix.formats.count_table import bound_counts, read_count_table
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.specs import parse_spec, refuse_unknown
 
 

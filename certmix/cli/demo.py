@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from certmix.cli import app, values
+from certmix.cli import values
 from certmix.cli.command import command
 from certmix.cli.options import JsonOption, NumEstimationOption, QuietOption
 from certmix.cli.output import Output
+from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
 SIGMAS = (0.25, 0.5, 1.0)

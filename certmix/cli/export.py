@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from certmix.cli import app
 from certmix.cli.command import command
 from certmix.cli.options import ForceOption, JsonOption
 from certmix.cli.output import Output
+from certmix.cli.root import app
 from certmix.cli.values import output_path
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certmix.cli import app, values
+from certmix.cli import values
 from certmix.cli.command import command, refuse_others
 from certmix.cli.options import (
     DatasetOption,
@@ -19,6 +19,7 @@ from certmix.cli.options import (
     key_values,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 
 _BOTH = ("py", "torchvision", "hf")  # sources of models and of data sets
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from certmix.cli import app, values
+from certmix.cli import values
 from certmix.cli.command import command, option, option_names, refuse_others
 from certmix.cli.options import (
     CERTIFICATES,
@@ -22,6 +22,7 @@ from certmix.cli.options import (
     StemOption,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 from certmix.cli.values import choice
 
 if TYPE_CHECKING:

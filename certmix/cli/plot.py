@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from certmix.cli import app
 from certmix.cli.command import command, option
 from certmix.cli.options import OUTPUT, JsonOption, PromiseOptions
+from certmix.cli.root import app
 from certmix.cli.values import choice
 
 if TYPE_CHECKING:

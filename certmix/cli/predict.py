@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from certmix.cli import app
 from certmix.cli.command import command, need
 from certmix.cli.options import (
     AccurateVoteOption,
@@ -21,6 +20,7 @@ from certmix.cli.options import (
     Sources,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 
 if TYPE_CHECKING:
     from certmix.datasets import Dataset
@@ -53,12 +53,12 @@ def predict_command(
         --dataset digits --sigma 0.5 --max 100 --out predictions.tsv
     """
     import certmix
-    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.datasets.batches import stack
     from certmix.errors import InvalidArgument
     from certmix.files import check_target, write_whole
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import MixturePredictor
+    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.sampling.devices import choose_device
     from certmix.tables import percent_text
 

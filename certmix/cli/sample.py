@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certmix.cli import app
 from certmix.cli.command import command, need
 from certmix.cli.options import (
     DrawOptions,
@@ -16,10 +15,11 @@ from certmix.cli.options import (
     Sources,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 
 if TYPE_CHECKING:
-    from certmix.certification.promise import Promise
     from certmix.certification.schedule import Schedule
+    from certmix.promise import Promise
     from certmix.rules import Rule
 
 
@@ -45,7 +45,7 @@ def sample_command(
       certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --seed 1 --shard 0/4 --out runs/part-0
     Early stopping (--stop-at-radius, --radius-tolerance) decides by one rule, at --failure-probability.
     """
-    from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Promise
+    from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.runs.store import read_statistics
 
     need("sample", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from certmix.cli import app, values
+from certmix.cli import values
 from certmix.cli.command import command
 from certmix.cli.options import (
     DeviceOption,
@@ -18,6 +18,7 @@ from certmix.cli.options import (
     TrustOption,
 )
 from certmix.cli.output import Output
+from certmix.cli.root import app
 
 ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet20", "cifar_resnet110")
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certmix.cli import app, values
+from certmix.cli import values
 from certmix.cli.command import command
 from certmix.cli.options import DeviceOption, JsonOption, PromiseOptions, QuietOption
 from certmix.cli.output import Output
+from certmix.cli.root import app
 from certmix.cli.run_models import Places
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.certification.certify import Certificates
-from certmix.certification.promise import Promise
 from certmix.certifiers import CERTIFIERS
 from certmix.errors import InvalidArgument, RunError
 from certmix.files import write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
+from certmix.promise import Promise
 from certmix.rules import Rule, rule_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"

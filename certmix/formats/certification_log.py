@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from certmix.certification.certify import Certificates
-from certmix.certification.promise import check_choice
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
 from certmix.files import write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
+from certmix.promise import check_choice
 from certmix.tables import floor_text
 
 PrintedRounding = Literal["down", "trust"]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_probabilities
-from certmix.certification.promise import DEFAULT_FAILURE_PROBABILITY, Interval, Promise
 from certmix.errors import InvalidArgument
 from certmix.files import write_whole
 from certmix.intervals import ProbabilityBounds
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Interval, Promise
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics

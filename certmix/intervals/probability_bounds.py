@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certmix.certification.promise import Promise
+from certmix.promise import Promise
 
 ABSTAIN = -1
 
@@ -41,8 +41,11 @@ class ProbabilityBounds:
 
     def rows(self, chosen: NDArray[np.int64]) -> "ProbabilityBounds":
         """The bounds of some of the inputs."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{k: v[chosen] if isinstance(v, np.ndarray) else v for k, v in values.items()})
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = value[chosen] if isinstance(value, np.ndarray) else value
+        return type(self)(**values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,9 +74,9 @@ def add_integers(
     draws, size, counters = len(noisy), clean.numel(), address.counters
     grid = (triton.cdiv(draws * counters, _BLOCK),)
     _integer_kernel[grid](
-        noisy, clean, seen, tables.starts, tables.upper, tables.full, *address.numbers, draws, size, counters,
-        seen.numel(), float(levels), *clip, CHANNELS=_channels_last(noisy), PIXELS=math.prod(noisy.shape[2:]), BLOCK=_BLOCK,
-        enable_fp_fusion=False,
+        noisy, clean, seen, tables.starts, tables.upper, tables.full, *address.numbers, draws, size, counters, seen.numel(),
+        float(levels), float(np.float32(1 / levels)), *clip,
+        CHANNELS=_channels_last(noisy), PIXELS=math.prod(noisy.shape[2:]), BLOCK=_BLOCK, enable_fp_fusion=False,
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def self_check(device: torch.device) -> None:
 
     Raises: NoiseError: where they differ: this device's kernel must not be used. Whatever Triton raises where it cannot run.
     """
-    sigma, levels, size, draws = 0.333, 16, 193, 64
+    sigma, levels, size, draws = 0.333, 255, 193, 64
     table, clip = thresholds(sigma, levels), clip_range(sigma, levels)
     address = WordStream(2**127 + 12345, size, device).address(7, "estimation", 3)
     noisy, clean = torch.zeros(draws, size, device=device), torch.zeros(size, device=device)
@@ -111,8 +111,8 @@ def self_check(device: torch.device) -> None:
     ]
     uniform = words[0].astype(np.uint64) << np.uint64(32) | words[1]
     wanted = (np.searchsorted(table, uniform, side="right") - clip[1]).reshape(draws, -1)[:, :size]
-    got = seen.cpu().numpy().reshape(draws, size)
-    if not np.array_equal(got, wanted) or not np.array_equal(noisy.cpu().numpy() * levels, wanted.clip(*clip)):
+    got, values = seen.cpu().numpy().reshape(draws, size), wanted.clip(*clip).astype(np.float32) / np.float32(levels)
+    if not np.array_equal(got, wanted) or not np.array_equal(noisy.cpu().numpy(), values):
         raise NoiseError(f"the noise kernel must draw the host's integers and does not on {device}; use --device cpu.")
 
 
@@ -125,9 +125,9 @@ def _channels_last(noisy: torch.Tensor) -> int:
 
 
 @triton.jit
-def _philox(position, plane, index, purpose, key0, key1):
-    """Four 64-bit outputs of each counter (position, plane, index, purpose)."""
-    c0, c1 = position, tl.zeros_like(position) + plane.to(tl.uint64)
+def _philox(position, index, purpose, key0, key1, PLANE: tl.constexpr):  # noqa: N803
+    """Four 64-bit outputs of each counter (position, PLANE, index, purpose)."""
+    c0, c1 = position, tl.zeros_like(position) + PLANE
     c2, c3 = tl.zeros_like(position) + index.to(tl.uint64), tl.zeros_like(position) + purpose.to(tl.uint64)
     k0, k1 = key0.to(tl.uint64), key1.to(tl.uint64)
     for _ in tl.static_range(_ROUNDS):
@@ -146,10 +146,22 @@ def _halves(outputs):
 
 
 @triton.jit
-def _eight_words(position, plane, index, purpose, key0, key1):
+def _eight_words(position, index, purpose, key0, key1, PLANE: tl.constexpr):  # noqa: N803
     """The words of each counter, shape (n, 8)."""
-    o0, o1, o2, o3 = _philox(position, plane, index, purpose, key0, key1)
+    o0, o1, o2, o3 = _philox(position, index, purpose, key0, key1, PLANE)
     return _halves(tl.interleave(tl.join(o0, o2), tl.join(o1, o3)))
+
+
+@triton.jit
+def _some_words(begin, unit, index, purpose, key0, key1, WIDTH: tl.constexpr):  # noqa: N803
+    """Words WIDTH unit .. WIDTH (unit + 1) of draws that begin at these counters, shape (n, WIDTH)."""
+    if WIDTH == 8:
+        words = _eight_words(begin + unit.to(tl.uint64), index, purpose, key0, key1, 0)
+    else:
+        o0, o1, o2, o3 = _philox(begin + (unit // 2).to(tl.uint64), index, purpose, key0, key1, 0)
+        lower = unit % 2 == 0
+        words = _halves(tl.join(tl.where(lower, o0, o2), tl.where(lower, o1, o3)))
+    return words
 
 
 @triton.jit
@@ -167,7 +179,7 @@ def _count(word, starts, upper):
     cell = (word >> 16).to(tl.int32)
     low, high = tl.load(starts + cell).to(tl.int32), tl.load(starts + cell + 1).to(tl.int32)
     undecided = low < high
-    while tl.max(tl.max(high - low, 1), 0) > 0:
+    while tl.max(high - low) > 0:
         middle = (low + high) // 2
         searching = low < high
         below = searching & (tl.load(upper + middle, mask=searching, other=0) <= word)
@@ -181,20 +193,20 @@ def _integer_kernel(
     noisy, clean, seen, starts, upper, full,
     key0: tl.uint64, key1: tl.uint64, first: tl.uint64, index: tl.uint64, purpose: tl.uint64,
     draws: tl.int32, size: tl.int32, counters: tl.int32, seen_size: tl.int32,
-    levels, lowest, reach,
+    levels, inverse, lowest, reach,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     number = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     position = first.to(tl.uint64) + number.to(tl.uint64)
-    word = _eight_words(position, purpose * 0, index, purpose, key0, key1)
+    word = _eight_words(position, index, purpose, key0, key1, 0)
     count, undecided = _count(word, starts, upper)
     # 32 bits decide, but where they equal a threshold's: one element in some millions.
     edge = tl.load(upper + tl.maximum(count - 1, 0), mask=undecided, other=0)
     tie = undecided & (count > 0) & (edge == word)
-    if tl.max(tl.max(tie.to(tl.int32), 1), 0) > 0:
-        extra = _eight_words(position, purpose * 0 + 1, index, purpose, key0, key1)
+    if tl.max(tie.to(tl.int32)) > 0:
+        extra = _eight_words(position, index, purpose, key0, key1, 1)
         uniform = (word.to(tl.uint64) << 32) | extra.to(tl.uint64)
-        while tl.max(tl.max(tie.to(tl.int32), 1), 0) > 0:
+        while tl.max(tie.to(tl.int32)) > 0:
             edge64 = tl.load(full + tl.maximum(count - 1, 0), mask=tie, other=0)
             tie = tie & (count > 0) & (edge64 > uniform)
             count = tl.where(tie, count - 1, count)
@@ -204,10 +216,13 @@ def _integer_kernel(
     inside = (draw < draws) & (element < size)
     steps = tl.floor(tl.load(clean + element, mask=inside, other=0.0) * levels + 0.5).to(tl.int32)
     value = tl.minimum(tl.maximum(steps + integer, lowest), reach).to(tl.float32)
-    scaled = tl.div_rn(value, tl.zeros_like(value) + levels)
+    # value / levels rounded to nearest, as torch divides, without a division: Markstein 1990, two fused steps.
+    quotient = value * inverse
+    scaled = tl.fma(tl.fma(-quotient, tl.zeros_like(value) + levels, value), tl.zeros_like(value) + inverse, quotient)
     tl.store(noisy + _place(draw, element, size, CHANNELS, PIXELS), scaled.to(noisy.dtype.element_ty), mask=inside)
-    order = draw.to(tl.int64) * size + element
-    tl.store(seen + order, integer.to(tl.int16), mask=inside & (order < seen_size))
+    if (tl.program_id(0) * BLOCK // counters).to(tl.int64) * size < seen_size:
+        order = draw.to(tl.int64) * size + element
+        tl.store(seen + order, integer.to(tl.int16), mask=inside & (order < seen_size))
 
 
 @triton.jit(do_not_specialize=_SCALARS)
@@ -229,30 +244,12 @@ def _float_kernel(
     uniform = (tl.abs(radius_word.to(tl.int32, bitcast=True).to(tl.float32)) + 0.5) * 4.656612873077393e-10
     radius = tl.sqrt_rn(tl.maximum(tl.log(uniform) * -2.0, 0.0))
     angle = angle_word.to(tl.int32, bitcast=True).to(tl.float32) * _TO_ANGLE
-    element = unit[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
-    _write_normals(noisy, clean, seen, radius * tl.cos(angle), draw[:, None], element, draws, half, size, seen_size, sigma, CHANNELS, PIXELS)  # fmt: skip # noqa: E501
-    _write_normals(noisy, clean, seen, radius * tl.sin(angle), draw[:, None], element + half, draws, size, size, seen_size, sigma, CHANNELS, PIXELS)  # fmt: skip # noqa: E501
-
-
-@triton.jit
-def _some_words(begin, unit, index, purpose, key0, key1, WIDTH: tl.constexpr):  # noqa: N803
-    """Words WIDTH unit .. WIDTH (unit + 1) of draws that begin at these counters, shape (n, WIDTH)."""
-    if WIDTH == 8:
-        words = _eight_words(begin + unit.to(tl.uint64), purpose * 0, index, purpose, key0, key1)
-    else:
-        o0, o1, o2, o3 = _philox(begin + (unit // 2).to(tl.uint64), purpose * 0, index, purpose, key0, key1)
-        lower = unit % 2 == 0
-        words = _halves(tl.join(tl.where(lower, o0, o2), tl.where(lower, o1, o3)))
-    return words
-
-
-@triton.jit
-def _write_normals(
-    noisy, clean, seen, normal, draw, element, draws, until, size, seen_size, sigma,
-    CHANNELS: tl.constexpr, PIXELS: tl.constexpr,  # noqa: N803
-):  # fmt: skip
-    inside = (draw < draws) & (element < until) & (element < size)
-    value = tl.load(clean + element, mask=inside, other=0.0) + sigma * normal
-    tl.store(noisy + _place(draw, element, size, CHANNELS, PIXELS), value.to(noisy.dtype.element_ty), mask=inside)
-    order = draw.to(tl.int64) * size + element
-    tl.store(seen + order, normal, mask=inside & (order < seen_size))
+    draw, element = draw[:, None], unit[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
+    for second in tl.static_range(2):
+        normal = radius * (tl.sin(angle) if second else tl.cos(angle))
+        place = element + second * half
+        inside = (draw < draws) & (place < size) & (element < half)
+        value = tl.load(clean + place, mask=inside, other=0.0) + sigma * normal
+        tl.store(noisy + _place(draw, place, size, CHANNELS, PIXELS), value.to(noisy.dtype.element_ty), mask=inside)
+        order = draw.to(tl.int64) * size + place
+        tl.store(seen + order, normal, mask=inside & (order < seen_size))

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_statistics, promise_of
-from certmix.certification.promise import Interval, MeanBound, Votes
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
+from certmix.promise import Interval, MeanBound, Votes
 from certmix.rules import RULES, AccurateVote
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import Certificates, certify
-from certmix.certification.promise import check_choice
 from certmix.certifiers import get_certifier
 from certmix.curves import certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.pareto.candidate import Candidate, candidate_from_statistics
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
+from certmix.promise import check_choice
 from certmix.rules import RULES, AccurateVote, LinearRule, Rule
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from certmix.certification.certify import Certificates, certify
-from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
+from certmix.promise import Promise
 from certmix.rules import Rule
 from certmix.runs.store import Statistics
 from certmix.verification.formulas import Bounds, bounds_of_counts, certifies, certifies_threshold, number

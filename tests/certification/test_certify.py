@@ -7,9 +7,9 @@ from scipy import special, stats
 import certmix
 from certmix.certification.bounds import bound_probabilities, check_certifiable, hard_bounds, maximum_radius
 from certmix.certification.certify import certified_at, certify
-from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
+from certmix.promise import Promise
 from certmix.rules import LinearRule, ThresholdRule, threshold_radius
 
 SELECTION = np.array([[9, 1, 0], [0, 5, 5], [0, 0, 0]])

@@ -5,18 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from certmix.verification.replay import Verification, check_certificates
 from scipy import stats
 
 import certmix
 from certmix.certification.certify import certify
-from certmix.certification.promise import Promise
 from certmix.certification.soft import distribution_bounds, soft_bounds, tail_bounds
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals.histograms import THRESHOLDS, UNITS, num_rivals, unpack
+from certmix.promise import Promise
 from certmix.sampling.counting import ESTIMATION, SELECTION, VoteCounter
+from certmix.verification.recompute import check_certificates
+from certmix.verification.redraw import Verification
 from tests.soft import pack, soft_votes
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-import certmix.cli
+import certmix.cli.main
 from certmix.models import make_architecture
 from certmix.training.train import save_model
 
@@ -25,7 +25,7 @@ def run(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["certmix", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:
-            certmix.cli.main()
+            certmix.cli.main.main()
         captured = capsys.readouterr()
         return Result(int(stopped.value.code or 0), captured.out, captured.err)
 

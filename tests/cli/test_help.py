@@ -7,10 +7,10 @@ import pytest
 import typer
 
 import certmix
-import certmix.cli.commands
+import certmix.cli.main
 from certmix.certifiers import CERTIFIERS as REGISTRY
-from certmix.cli import app
 from certmix.cli.options import CERTIFIERS
+from certmix.cli.root import app
 
 CORE = ["demo", "train", "sample", "certify", "pareto", "plot", "predict", "verify", "inspect", "export"]
 
@@ -78,7 +78,7 @@ def test_without_a_command_the_help_is_shown(run):
 def test_help_needs_no_heavy_library():
     code = (
         "import sys; sys.argv = ['certmix', 'certify', '--help']\n"
-        "from certmix.cli import main\n"
+        "from certmix.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'scipy', 'matplotlib', 'statsmodels', 'pyarrow', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import certmix
-from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument, RunError
 from certmix.formats.certificates import read_certificates, write_certificates
+from certmix.promise import Promise
 from certmix.rules import LinearRule, ThresholdRule
 
 CLOSE = (LinearRule(0.8), LinearRule(float(np.float32(0.8))), LinearRule(np.nextafter(0.8, 1)))  # equal to six digits

@@ -72,6 +72,16 @@ def test_integers_are_the_hosts_for_every_table(sigma, levels):
     assert torch.equal(_drawn(device, torch.zeros(20, 64, device=DEVICE), torch.zeros(64), **where), wanted)
 
 
+def test_the_quotient_without_division_is_rounded_to_nearest():
+    value = np.arange(-32_000, 32_001).astype(np.float32)
+    for levels in (*range(1, 300), 1023, 4095, 10_666):
+        inverse = np.float32(1 / levels)
+        quotient = value * inverse
+        rest = (value.astype(np.float64) - quotient.astype(np.float64) * levels).astype(np.float32)  # exact in float64
+        fused = (rest.astype(np.float64) * np.float64(inverse) + quotient.astype(np.float64)).astype(np.float32)
+        assert np.array_equal(fused, value / np.float32(levels))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("kind", ["integer", "float"])
@@ -192,8 +202,9 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from certmix.noise import kernels
-types = {"noisy": "*" + sys.argv[1], "clean": "*fp32", "starts": "*u16", "upper": "*u32", "full": "*u64", "levels": "fp32",
-         "sigma": "fp32", **dict.fromkeys(("key0", "key1", "first", "index", "purpose"), "u64")}
+types = {"noisy": "*" + sys.argv[1], "clean": "*fp32", "starts": "*u16", "upper": "*u32", "full": "*u64"}
+types |= dict.fromkeys(("levels", "inverse", "sigma"), "fp32")
+types |= dict.fromkeys(("key0", "key1", "first", "index", "purpose"), "u64")
 made = {}
 for kernel, seen, more in ((kernels._integer_kernel, "*i16", {}), (kernels._float_kernel, "*fp32", {"WIDTH": 8}),
                            (kernels._float_kernel, "*fp32", {"WIDTH": 4})):

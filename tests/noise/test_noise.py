@@ -145,3 +145,16 @@ def test_a_tied_audit_of_good_noise_passes_many_looks():
         summary = audit.summary()
         assert summary["elements"] == 60 * 100 * 300 // 4
         assert min(summary["p_values"].values()) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["float", "integer"])
+def test_the_device_path_leaves_nothing_on_the_host(kind):
+    # On the meta device no value exists, and an operation that mixes it with a tensor of the host fails.
+    device = torch.device("meta")
+    if kind == "integer":
+        noise = IntegerNoise(3, 0.25, 105, device, levels=255, audit=NoiseAudit(probabilities(0.25, 255)))
+    else:
+        noise = GaussianNoise(3, 0.25, 105, device, audit=NoiseAudit())
+    images = torch.zeros(6, 3, 5, 7, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
+    noise.add_to(images, torch.zeros(105, device=device), index=0, purpose="estimation", start=0)
+    assert noise.audit._waiting[0].device == device

@@ -8,10 +8,10 @@ import torch
 
 import certmix
 from certmix.certification.bounds import bound_probabilities
-from certmix.certification.promise import INTERVALS, Promise
 from certmix.certifiers import CERTIFIERS
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
+from certmix.promise import INTERVALS, Promise
 from certmix.rules import ThresholdRule
 from certmix.verification.formulas import bounds_of_counts, certifies
 from certmix.verification.recompute import check_certificates

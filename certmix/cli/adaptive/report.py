@@ -8,7 +8,7 @@ from certmix.cli.options import Sources
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture
-    from certmix.certification.promise import Votes
+    from certmix.promise import Votes
 
 
 def check_mixture(path: str, sources: Sources, votes: str) -> None:

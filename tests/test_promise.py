@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from certmix.certification.promise import Promise
 from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields
+from certmix.promise import Promise
 
 PROMISES = [
     Promise(),
