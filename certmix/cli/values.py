@@ -81,11 +81,12 @@ def output_path(text: str) -> Path:
 
 def output_stem(text: str) -> Path:
     """Parser of a path without ending, to which figures add theirs: not a folder, beside which they would land."""
-    if text.endswith(("/", "\\")) or Path(text).is_dir():
+    path = output_path(text)
+    if text.endswith(("/", "\\")) or path.is_dir():
         raise typer.BadParameter(
             f"must be a path without ending, got the folder {text!r}; add a name, as in {text}figure."
         )
-    return output_path(text)
+    return path
 
 
 @dataclass(frozen=True)

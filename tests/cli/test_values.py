@@ -60,6 +60,15 @@ def test_paths_that_no_file_system_takes_are_refused():
         values.output_path("runs/" + "é" * 128)
 
 
+def test_a_figure_is_no_folder(tmp_path):
+    assert values.output_stem(str(tmp_path / "frontier")) == tmp_path / "frontier"
+    for text in (str(tmp_path), "figures/"):
+        with pytest.raises(typer.BadParameter, match="must be a path without ending, got the folder"):
+            values.output_stem(text)
+    with pytest.raises(typer.BadParameter, match="must name a path"):
+        values.output_stem("")
+
+
 def test_comma_separated_numbers_are_sorted_and_each_once():
     assert values.ascending("1,0.5,1").values == (0.5, 1.0)
     for text in ("", "1,", "a,b", "1,-1", "inf"):
