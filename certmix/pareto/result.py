@@ -101,7 +101,7 @@ class ParetoResult:
         if self.split is None:
             chosen = (
                 f"Rule parameters and the pair at each radius were chosen on the same {self.num_reported} inputs that are "
-                "reported: selection, optimistic; --split chooses on other inputs."
+                "reported: selection, optimistic; --choose-on SHARE chooses on other inputs."
             )
         else:
             chosen = (
