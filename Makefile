@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/certmix demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
