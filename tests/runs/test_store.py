@@ -153,7 +153,7 @@ def test_killed_at_random_moments_nothing_is_lost_damaged_or_counted_twice(tmp_p
         return len(list(tmp_path.glob("run/shards/*.parquet")))
 
     chance, seen, kills = random.Random(0), 0, 0
-    for _ in range(20):
+    for _ in range(10):
         with start() as process:
             assert process.stdout is not None
             process.stdout.readline()
