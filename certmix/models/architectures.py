@@ -7,8 +7,8 @@ from torch import nn
 
 from certmix.errors import InvalidArgument
 from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
-from certmix.models.resnet9 import ResNet9
 from certmix.models.resnet import ResNet18
+from certmix.models.resnet9 import ResNet9
 
 
 def digits_cnn(num_classes: int = 10) -> nn.Module:

@@ -116,7 +116,7 @@ class _Run:
         self.average = Average(model, recipe.averaging) if recipe.averaging else None
         optimizer = make_optimizer(recipe, model)
         schedule = make_schedule(recipe, optimizer, recipe.epochs * self.steps)
-        self.state = TrainingState(model, self.average and self.average.model, optimizer, schedule)
+        self.state = TrainingState(model, self.average.model if self.average else None, optimizer, schedule)
         self.judged = TrainingNetwork(self.state.result, recipe.precision, dataset.input_shape)
 
     def epoch(self, progress: Progress | None) -> EpochReport:
@@ -173,8 +173,7 @@ class _Run:
 
     def trained(self) -> Trained:
         """The run's models, on the CPU."""
-        last = self.state.result.eval().requires_grad_(True)
-        last = last.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        last = self.state.result.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         best = None
         if self.state.best:
             best = copy.deepcopy(last)

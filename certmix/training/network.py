@@ -50,12 +50,14 @@ class Start:
             with torch.inference_mode():
                 shape = model.eval()(dataset[0][0][None]).shape
         except (RuntimeError, ValueError, IndexError, InvalidArgument) as error:
-            reason = str(error).splitlines()[0][:160]
+            reason = str(error).splitlines()[0][:160].rstrip(".")
             raise InvalidArgument(
                 f"{self.architecture} must take inputs of shape {dataset.input_shape}, but: {reason}; choose another --arch."
             ) from None
         if shape != (1, dataset.num_classes):
-            raise InvalidArgument(f"{self.architecture} must give {dataset.num_classes} logits, got {tuple(shape[1:])}.")
+            raise InvalidArgument(
+                f"{self.architecture} must give {dataset.num_classes} logits, got {tuple(shape[1:])}."
+            )
         return model.train()
 
 
