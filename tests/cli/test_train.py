@@ -52,7 +52,7 @@ def test_training_goes_on_from_a_trained_model(run, tmp_path):
 def test_bad_options_are_one_line(run, tmp_path):
     for extra, message in [
         (("--sigma", -1), "--sigma must be in [0, 100]"),
-        (("--architecture", "resnet"), "--architecture must be one of"),
+        (("--architecture", "resnet"), "--arch must be one of"),
         (("--dataset", "mnits"), "data set spec must start with one of"),
         (("--method", "macer"), "--method must be one of gaussian, consistency"),
         (("--method", "consistency"), "--method consistency needs --sigma > 0, got 0."),
