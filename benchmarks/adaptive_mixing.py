@@ -21,10 +21,10 @@ from certmix.adaptive.calibration import calibrate_mixture, fixed_mixture
 from certmix.adaptive.evaluation import accuracies, right_under_attack, trade_off
 from certmix.adaptive.oracle import Oracle
 from certmix.adaptive.training import GateTraining, train_gate
-from certmix.attacks import adversarial_examples
 from certmix.datasets.holdout import hold_out
 from certmix.plots.trade_off import plot_trade_off
 from certmix.tables import percent_text, render_table
+from certmix.training.methods import Adversarial
 from certmix.training.train import accuracy, train
 
 RADIUS, NORM, GATE_RANGE = 0.2, "linf", (0.5, 1.0)
@@ -35,8 +35,7 @@ def one_seed(seed: int, budget: AttackBudget, epochs: int) -> tuple[dict[str, di
     rest, held = hold_out(certmix.load_dataset("digits", split="train"), 0.25)
     test = certmix.load_dataset("digits", split="test")
     g = train(rest, epochs=80, seed=seed)
-    perturb = adversarial_examples(norm=NORM, attack_radius=RADIUS, steps=10)
-    h = train(rest, epochs=40, perturb=perturb, seed=seed)
+    h = train(rest, epochs=40, method=Adversarial(RADIUS, NORM, 10), seed=seed)
     clean = accuracy(g, held), accuracy(h, held)
     target = clean[0] - (clean[0] - clean[1]) / 4
     fixed = fixed_mixture(accurate=g, robust=h, validation=held, target=target)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import certmix
-from certmix.attacks import adversarial_examples, attack_mixture
+from certmix.attacks import attack_mixture
 from certmix.cli.attack.mixture import WEIGHTS, plot_sweep, sweep_table
 from certmix.datasets import Subset
 from certmix.datasets.batches import stack
@@ -25,6 +25,7 @@ from certmix.lipschitz import estimate_local_lipschitz
 from certmix.lipschitz_bounds import bound_local_lipschitz
 from certmix.paper.confidence import confidence_gaps
 from certmix.paper.form_attacks import compare_mixing_forms
+from certmix.training.methods import Adversarial
 from certmix.training.train import train
 
 NORM, RADIUS = "linf", 0.2
@@ -62,7 +63,7 @@ def main() -> None:
     test = certmix.load_dataset("digits", split="test")
     inputs, labels = stack(test)
     accurate = train(training, sigma=0.15, epochs=120)
-    robust = train(training, perturb=adversarial_examples(norm=NORM, attack_radius=RADIUS))
+    robust = train(training, method=Adversarial(RADIUS, NORM))
     print(
         f"torch {torch.__version__}; {len(labels)} digits; {NORM} budget {RADIUS}; 20 steps x 1 restart; accuracy in %\n"
     )
@@ -77,7 +78,7 @@ def main() -> None:
     table_1(models, test)
     lipschitz(models, inputs[:200])
     if options.forms:
-        weak = train(training, perturb=adversarial_examples(norm=NORM, attack_radius=0.25))
+        weak = train(training, method=Adversarial(0.25, NORM))
         curves = compare_mixing_forms(
             Subset(test, range(200)),
             accurate=accurate,

@@ -5,7 +5,7 @@ import functools
 import torch
 
 import certmix
-from certmix.attacks import adversarial_examples
+from certmix.training.methods import Adversarial
 from certmix.training.train import train
 
 
@@ -16,8 +16,7 @@ def accurate() -> torch.nn.Module:
 
 @functools.cache
 def robust() -> torch.nn.Module:
-    perturb = adversarial_examples(norm="linf", attack_radius=0.2, steps=5)
-    return train(certmix.load_dataset("digits", split="train"), epochs=20, perturb=perturb)
+    return train(certmix.load_dataset("digits", split="train"), epochs=20, method=Adversarial(0.2, attack_steps=5))
 
 
 @functools.cache

@@ -9,6 +9,10 @@ from certmix.datasets import ArrayDataset, load_dataset
 from certmix.models import make_architecture
 from certmix.noise import describe_noise, make_noise
 from certmix.sampling.loop import DrawLoop, DrawPlan
+from certmix.training.loop import fit
+from certmix.training.methods import Adversarial, Consistency, Gaussian, SmoothAdv
+from certmix.training.network import Start
+from certmix.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -92,3 +96,24 @@ def test_the_host_does_not_wait_inside_the_loop(votes, noise):
 def _passes(waits):
     """From the second pass on the host must not wait; before the last ones, where counts are fetched, it may again."""
     torch.cuda.set_sync_debug_mode("error" if 1 <= len(waits) < 12 else "default")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Gaussian(0.25), Consistency(0.25), SmoothAdv(0.25, 0.25), Adversarial(0.05)],
+    ids=lambda m: type(m).__name__,
+)
+def test_training_goes_on_from_a_checkpoint(tmp_path, method):
+    data, held = load_dataset("digits", split="train", max=200), load_dataset("digits", max=50)
+    recipe = Recipe(epochs=3, averaging=0.9, precision="bf16", optimizer="sgd", learning_rate=0.05)
+    how = {"device": "cuda", "validation": held, "checkpoint": tmp_path / "c.safetensors", "checkpoint_seconds": 0.0}
+
+    def killed(report):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, Start(), method, recipe, **how, each_epoch=killed)
+    trained = fit(data, Start(), method, recipe, **how)
+    assert len(trained.history) == 3
+    assert trained.history[-1].loss < trained.history[0].loss
+    assert next(trained.model.parameters()).device == CPU

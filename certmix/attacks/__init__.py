@@ -3,7 +3,7 @@
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import LOSSES, class_probability, cross_entropy, get_loss, logit_difference_ratio, margin
 from certmix.attacks.mixture import MixtureSweep, attack_mixture
-from certmix.attacks.model_attack import AttackResult, adversarial_examples, attack_model
+from certmix.attacks.model_attack import AttackResult, attack_model
 from certmix.attacks.norms import NORMS, Norm, get_norm
 from certmix.attacks.pgd import PGDResult, pgd
 
@@ -14,7 +14,6 @@ __all__ = [
     "MixtureSweep",
     "Norm",
     "PGDResult",
-    "adversarial_examples",
     "attack_mixture",
     "attack_model",
     "auto_attack",

@@ -94,23 +94,6 @@ def is_fooled(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: i
     return torch.cat([_fooled(model, truth)(rows) for rows, truth in pairs])
 
 
-def adversarial_examples(
-    *, norm: str, attack_radius: float, steps: int = 7
-) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
-    """What `certmix.training.train.train` takes as `perturb` for adversarial training. Source: Madry et al. 2018, Section 5.
-
-    Args:
-        norm, attack_radius, steps: see `pgd`.
-    Returns: (model, inputs, labels) -> perturbed inputs of largest cross-entropy.
-    """
-
-    def perturb(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        objective = _objective(model, get_loss("cross-entropy"), labels)
-        return pgd(objective, inputs, norm=norm, attack_radius=attack_radius, steps=steps).inputs
-
-    return perturb
-
-
 def _objective(model: nn.Module, rate: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda points: rate(model(points), labels)
 

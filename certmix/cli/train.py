@@ -1,76 +1,167 @@
-"""`certmix train`: clean or Gaussian-augmented training of a base classifier."""
+"""`certmix train`: a base classifier by any method, resumable."""
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import typer
-
-from certmix.cli import values
-from certmix.cli.command import command
+from certmix.cli.command import command, option
 from certmix.cli.options import (
+    SOURCES,
     DeviceOption,
     ForceOption,
     HoldoutOption,
     JsonOption,
     QuietOption,
-    SeedOption,
     SplitOption,
     TrustOption,
 )
 from certmix.cli.output import Output
 from certmix.cli.root import app
+from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, TRAINING_SIGMA, choice, output_path, real
 
-ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet20", "cifar_resnet110")
+if TYPE_CHECKING:
+    from certmix.training.checkpoint import EpochReport
+    from certmix.training.methods import Method
+    from certmix.training.network import Start
+    from certmix.training.recipe import Recipe
+
+ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet9", "cifar_resnet20", "cifar_resnet110")
+METHODS = ("gaussian", "consistency", "smoothadv", "adversarial")
+NORMALISATIONS = ("none", "cifar10", "cifar10-pixels", "imagenet", "half")
+SHARE_OF_PAST = real(0.0, 1.0, ends="[)")
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """The network and its first weights."""
+
+    panel: ClassVar[str] = SOURCES
+    architecture: Annotated[
+        str, option("--architecture --arch", "NAME", f"{', '.join(ARCHITECTURES)}.", choice(*ARCHITECTURES))
+    ] = "digits-cnn"
+    init: Annotated[
+        str | None, option("--init", "SPEC", "Start from this model's weights and normalisation; fresh by default.")
+    ] = None
+    normalize: Annotated[
+        str | None,
+        option(
+            "--normalize", "NAME", f"{', '.join(NORMALISATIONS)}; cifar10-pixels for cifar_ networks, else none.",
+            choice(*NORMALISATIONS),
+        ),
+    ] = None  # fmt: skip
+
+    def start(self, trust_model: bool) -> "Start":
+        """Where training starts."""
+        import certmix
+        from certmix.errors import InvalidArgument
+        from certmix.models.normalisation import KNOWN
+        from certmix.training.network import Start
+
+        usual = "cifar10-pixels" if self.architecture.startswith("cifar_") else "none"
+        normalisation = KNOWN.get(self.normalize or usual)
+        if self.init is None:
+            return Start(self.architecture, normalisation)
+        if self.normalize is not None:
+            raise InvalidArgument("--normalize is for fresh weights; with --init the model's own is kept.")
+        return Start(self.architecture, None, certmix.load_model(self.init, trust_model=trust_model), self.init)
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a batch costs. None: the method's own default."""
+
+    panel: ClassVar[str] = "Method"
+    sigma: Annotated[float | None, option("--sigma", "S", "Noise in training; 0 = clean.", TRAINING_SIGMA)] = None
+    attack_radius: Annotated[
+        float | None, option("--attack-radius", "R", "Budget of the attack; smoothadv and adversarial need it.", RADIUS)
+    ] = None
+    norm: Annotated[
+        str | None,
+        option("--norm", "NAME", "Of that budget; l2 for smoothadv, else linf.", choice("linf", "l2", "l1")),
+    ] = None
+    attack_steps: Annotated[int | None, option("--attack-steps", "N", "Of PGD in training.", COUNT)] = None
+    copies: Annotated[
+        int | None, option("--copies", "M", "Noisy copies of an input; 2 for consistency and smoothadv.", COUNT)
+    ] = None
+    consistency_weight: Annotated[
+        float | None, option("--consistency-weight", "L", "lambda of consistency, 5 to 20; 10 by default.", RADIUS)
+    ] = None
+    entropy_weight: Annotated[
+        float | None, option("--entropy-weight", "E", "eta of consistency; 0.5 by default.", RADIUS)
+    ] = None
+    warm_up: Annotated[float | None, option("--warm-up", "EPOCHS", "Of smoothadv's radius; 10 by default.", RADIUS)] = (
+        None
+    )
+
+    def method(self, name: str | None) -> "Method":
+        """The method of a name with the settings typed; adversarial training where only a budget was given."""
+        from certmix.errors import InvalidArgument
+        from certmix.training.methods import make_method
+
+        typed = {key: value for key, value in asdict(self).items() if value is not None}
+        if not typed.get("attack_radius", 1.0):
+            raise InvalidArgument("--attack-radius must be > 0, got 0; leave it out to train without attacks.")
+        chosen = name or ("adversarial" if self.attack_radius else "gaussian")
+        if chosen == "adversarial" and self.sigma:
+            raise InvalidArgument(
+                f"adversarial training needs --sigma 0, got {self.sigma:g}; add --method smoothadv to attack through noise."
+            )
+        if chosen in ("consistency", "smoothadv") and not self.sigma:
+            raise InvalidArgument(f"--method {chosen} needs --sigma > 0, got {self.sigma or 0:g}.")
+        return make_method(chosen, **typed)
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """How it is optimised. None: the recipe's own value."""
+
+    panel: ClassVar[str] = "Recipe"
+    epochs: Annotated[int | None, option("--epochs", "N", "40 by default.", COUNT)] = None
+    batch_size: Annotated[int | None, option("--batch-size --batch", "N", "128 by default.", COUNT)] = None
+    learning_rate: Annotated[
+        float | None, option("--learning-rate", "R", "The largest; 0.003 small, 0.15 images.", POSITIVE)
+    ] = None
+    optimizer: Annotated[str | None, option("--optimizer", "NAME", "adamw or sgd.", choice("adamw", "sgd"))] = None
+    schedule: Annotated[
+        str | None, option("--schedule", "NAME", "one-cycle or cosine.", choice("one-cycle", "cosine"))
+    ] = None
+    weight_decay: Annotated[float | None, option("--weight-decay", "D", "0.001 small, 0.0005 images.", RADIUS)] = None
+    averaging: Annotated[
+        float | None, option("--averaging", "D", "Of weights over steps; 0 small, 0.999 images.", SHARE_OF_PAST)
+    ] = None
+    augment: Annotated[str | None, option("--augment", "NAME", "none or crop-flip.", choice("none", "crop-flip"))] = (
+        None
+    )
+    precision: Annotated[
+        str | None, option("--precision", "NAME", "fp32, or bf16 under autocast.", choice("fp32", "bf16"))
+    ] = None
+    seed: Annotated[int, option("--seed", "N", "Seed of everything random here.", SEED)] = 0
+
+    def recipe(self, name: str) -> "Recipe":
+        """The recipe of a name with what was typed in its place."""
+        from certmix.training.recipe import RECIPES
+
+        return replace(RECIPES[name], **{key: value for key, value in asdict(self).items() if value is not None})
 
 
 @command(app, "train")
 def train_command(
     *,
-    dataset: Annotated[
-        str, typer.Option("--dataset", metavar="SPEC", help="Data set: digits, cifar10:ROOT, ...; see inspect.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The model (.safetensors).", parser=values.output_path)
-    ],
-    sigma: Annotated[
-        float,
-        typer.Option("--sigma", metavar="S", help="Noise in training; 0 = clean.", parser=values.TRAINING_SIGMA),
-    ] = 0.0,
-    attack_radius: Annotated[
-        float,
-        typer.Option(
-            "--attack-radius",
-            metavar="R",
-            help="Adversarial training (PGD) in this budget; 0 = none.",
-            parser=values.RADIUS,
-        ),
-    ] = 0.0,
-    norm: Annotated[
-        str,
-        typer.Option(
-            "--norm", metavar="NAME", help="Of that budget: linf, l2 or l1.", parser=values.choice("linf", "l2", "l1")
-        ),
-    ] = "linf",
-    attack_steps: Annotated[
-        int,
-        typer.Option("--attack-steps", metavar="N", help="PGD steps of adversarial training.", parser=values.COUNT),
-    ] = 7,
+    dataset: Annotated[str, option("--dataset", "SPEC", "Data set: digits, cifar10:ROOT, ...; see inspect.")],
+    out: Annotated[Path, option("--out", "FILE", "The model (.safetensors); the same command resumes.", output_path)],
     split: SplitOption = "train",
     holdout: HoldoutOption = None,
-    architecture: Annotated[
-        str,
-        typer.Option(
-            "--architecture",
-            metavar="NAME",
-            help=f"{', '.join(ARCHITECTURES)}.",
-            parser=values.choice(*ARCHITECTURES),
-        ),
-    ] = "digits-cnn",
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", parser=values.COUNT)] = 40,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", metavar="N", parser=values.COUNT)] = 128,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", parser=values.POSITIVE)] = 3e-3,
-    seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    validation: Annotated[
+        float | None, option("--validation", "SHARE", "Judge every epoch on this share, and keep the best too.", SHARE)
+    ] = None,
+    start: StartOptions,
+    method: Annotated[str | None, option("--method", "NAME", f"{', '.join(METHODS)}.", choice(*METHODS))] = None,
+    of_method: MethodOptions,
+    recipe: Annotated[
+        str, option("--recipe", "NAME", "small (AdamW), or images (SGD, augmentation).", choice("small", "images"))
+    ] = "small",
+    of_recipe: RecipeOptions,
+    device: DeviceOption = "auto",
     trust_model: TrustOption = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -84,38 +175,47 @@ def train_command(
       certmix train --dataset digits --sigma 0.5 --out h.safetensors
     One that is robust to attacks, without smoothing:
       certmix train --dataset digits --attack-radius 0.2 --norm linf --out adversarial.safetensors
+    Colour images, judged after every epoch; the same command goes on after a kill:
+      certmix train --dataset cifar10:DIR --recipe images --arch cifar_resnet9 \\
+        --method consistency --sigma 0.5 --validation 0.04 --out h.safetensors
     """
     import certmix
-    from certmix.attacks import adversarial_examples
     from certmix.cli.progress import progress_bar
     from certmix.datasets.holdout import hold_out
-    from certmix.errors import InvalidArgument
-    from certmix.files import check_target
-    from certmix.training.train import accuracy, save_model, train
+    from certmix.training.files import train_to_file
 
-    check_target(out, force=force)
-    if attack_radius and sigma:
-        raise InvalidArgument(f"--attack-radius needs --sigma 0, got {sigma:g}; train with one or the other.")
-    perturb = None
-    attacked: dict[str, float | str] = {}
-    if attack_radius:
-        perturb = adversarial_examples(norm=norm, attack_radius=attack_radius, steps=attack_steps)
-        attacked = {"attack_radius": attack_radius, "norm": norm, "attack_steps": attack_steps}
+    output = Output(as_json=as_json, quiet=quiet)
+    chosen, settings = of_method.method(method), of_recipe.recipe(recipe)
     data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     if holdout is not None:
         data, _ = hold_out(data, holdout)
-    how = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "sigma": sigma, "seed": seed}
+    first = start.start(trust_model)
     with progress_bar("training", quiet=quiet) as progress:
-        model = train(data, architecture=architecture, device=device, perturb=perturb, progress=progress, **how)  # type: ignore[arg-type]
-    settings = {
-        **how,
-        **attacked,
-        "dataset": data.spec,
-        "fingerprint": data.fingerprint,
-        "num_classes": data.num_classes,
-        "subset": data.subset,
-    }
-    save_model(model, out, architecture=architecture, settings=settings, force=force)
-    right = accuracy(model, data)
-    text = f"{out}: {architecture}, sigma {sigma:g}, {100 * right:.1f} % of the clean {split} inputs right"
-    Output(as_json=as_json, quiet=quiet).show({"out": str(out), "training_accuracy": right, **settings}, text)
+        done = train_to_file(
+            data,
+            first,
+            chosen,
+            settings,
+            out,
+            device=device,
+            validation=validation,
+            force=force,
+            progress=progress,
+            each_epoch=lambda report: output.say(_line(report)) if report.clean is not None else None,
+        )
+    last = done.history[-1]
+    noise = "" if last.noisy is None else f" ({100 * last.noisy:.1f} % under the noise)"
+    judged = f"{100 * done.accuracy:.1f} % of the clean {done.judged_on} inputs right{noise}"
+    output.show(
+        {"out": str(out), "training_accuracy": done.accuracy, **done.settings},
+        f"{out}: {start.architecture}, sigma {chosen.sigma:g}, {judged}",
+        [f"{done.best}: of epoch {done.best_epoch}, the best on the validation part"] if done.best else [],
+    )
+
+
+def _line(report: "EpochReport") -> str:
+    noisy = "" if report.noisy is None else f", {100 * report.noisy:.1f} % under the noise"
+    return (
+        f"epoch {report.epoch}: loss {report.loss:.3f}, training {100 * report.accuracy:.1f} %, "
+        f"validation {100 * (report.clean or 0.0):.1f} % clean{noisy}"
+    )

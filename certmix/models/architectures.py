@@ -8,6 +8,7 @@ from torch import nn
 from certmix.errors import InvalidArgument
 from certmix.models.cifar_resnet import cifar_resnet20, cifar_resnet110
 from certmix.models.resnet import ResNet18
+from certmix.models.resnet9 import ResNet9
 
 
 def digits_cnn(num_classes: int = 10) -> nn.Module:
@@ -32,6 +33,7 @@ def mlp(input_size: int = 64, num_classes: int = 10, width: int = 128) -> nn.Mod
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "digits-cnn": digits_cnn,
     "mlp": mlp,
+    "cifar_resnet9": ResNet9,
     "cifar_resnet20": cifar_resnet20,
     "cifar_resnet110": cifar_resnet110,
     "resnet18": ResNet18,

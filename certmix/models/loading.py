@@ -11,7 +11,7 @@ import torch
 
 from certmix.errors import InvalidArgument
 from certmix.models import acceleration, normalisation
-from certmix.models.architectures import ARCHITECTURES
+from certmix.models.architectures import ARCHITECTURES, Normalized
 from certmix.models.checkpoints import CHECKPOINT_SUFFIXES, fit_state, read_state
 from certmix.models.cohen import load_cohen
 from certmix.models.denoiser_options import denoiser_of
@@ -104,9 +104,19 @@ def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trus
 
 
 def make_architecture(name: str, /, **settings: Any) -> torch.nn.Module:
-    """A built-in architecture with fresh weights. Raises InvalidArgument with the choices for an unknown name."""
+    """A built-in architecture with fresh weights.
+
+    Args:
+        name: of the architecture.
+        settings: of its factory; `mean` and `std`, lists of a number per channel, put a normalisation before it.
+    Raises: InvalidArgument: another name, with the choices, or settings that it does not take.
+    """
     if name not in ARCHITECTURES:
         raise InvalidArgument(f"arch must be one of {', '.join(ARCHITECTURES)}, or pkg.module:factory, got {name!r}.")
+    if "mean" in settings:
+        how = {key: settings.pop(key, None) for key in ("mean", "std")}
+        model = make_architecture(name, **settings)
+        return in_one_line(lambda: Normalized(model, **how), name)
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in _build(ARCHITECTURES[name], settings, name).parameters())
     if size > _MOST_PARAMETERS:

@@ -23,6 +23,9 @@ KNOWN = {
     "cifar10": Normalisation(
         (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     ),  # locuslab/smoothing, code/datasets.py
+    "cifar10-pixels": Normalisation(
+        (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+    ),  # over all pixels, where the line above is the mean over images
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": Normalisation((0.5,), (0.5,)),  # inputs in [-1, 1]
 }

@@ -118,13 +118,12 @@ def test_at_equal_clean_accuracy_it_holds_against_more_than_a_fixed_weight():
     from certmix.adaptive.calibration import calibrate_mixture, fixed_mixture
     from certmix.adaptive.evaluation import right_under_attack
     from certmix.adaptive.oracle import Oracle
-    from certmix.attacks import adversarial_examples
+    from certmix.training.methods import Adversarial
 
     rest, held = hold_out(certmix.load_dataset("digits", split="train"), 0.25)
     test = certmix.load_dataset("digits", max=200)
     budget = AttackBudget("linf", 0.2, strong_steps=10)
-    perturb = adversarial_examples(norm="linf", attack_radius=0.2)
-    g, h = train(rest, epochs=30), train(rest, epochs=20, perturb=perturb)
+    g, h = train(rest, epochs=30), train(rest, epochs=20, method=Adversarial(0.2))
     mixture = _mixture((g, h))
     train_gate(mixture, rest, GateTraining(norm="linf", attack_radius=0.2, epochs=10, steps=(5, 8)))
     target = 0.95

@@ -1,0 +1,196 @@
+"""The training loop: batches by a recipe, losses by a method, a validation part, and checkpoints to go on from."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from certmix.datasets import Dataset
+from certmix.errors import InvalidArgument, RunError
+from certmix.models import fingerprint
+from certmix.sampling.devices import choose_device
+from certmix.training.average import Average
+from certmix.training.checkpoint import EpochReport, TrainingState, read_checkpoint, write_checkpoint
+from certmix.training.inputs import TrainingInputs, crop_and_flip
+from certmix.training.methods import Method
+from certmix.training.network import Start, TrainingNetwork
+from certmix.training.recipe import Recipe, make_optimizer, make_schedule
+
+Progress = Callable[[int, int, str], None]  # (steps done, steps in all, loss and accuracy in words)
+_SHOW_EVERY = 10  # steps: reading the loss makes a GPU wait
+_VALIDATION_BATCH = 500
+_VALIDATION_SEED = 7  # the same noise in every epoch, so that epochs compare
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        model: of the last epoch (its average, where the recipe has one), in eval mode, on the CPU.
+        best: of the epoch with the best validation accuracy, under noise where there is noise; None without validation.
+        history: a report per epoch.
+    """
+
+    model: nn.Module
+    best: nn.Module | None
+    history: tuple[EpochReport, ...]
+
+
+def fit(
+    dataset: Dataset,
+    start: Start,
+    method: Method,
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    validation: Dataset | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    progress: Progress | None = None,
+    each_epoch: Callable[[EpochReport], None] | None = None,
+) -> Trained:
+    """Train a network; the same call goes on from its checkpoint, bit for bit on the same machine.
+
+    Args:
+        dataset: inputs in [0, 1] with labels; see `TrainingInputs` for what is held in memory.
+        start: the network and its first weights.
+        method: loss of a batch.
+        recipe: everything else that defines the weights.
+        device: where to train.
+        validation: judged after every epoch, without and with the method's noise; never trained on.
+        checkpoint: file that is written after an epoch and resumed from where it exists; the caller removes it.
+        checkpoint_seconds: least time between two of them; a kill loses at most this and an epoch.
+        progress: called every few steps.
+        each_epoch: called after every epoch.
+    Returns: Trained. torch's global generators are left as they were.
+    Raises: InvalidArgument: inputs that do not fit the network. RunError: a checkpoint of another run, or a loss that is
+        not finite.
+    """
+    place = choose_device(device)
+    if recipe.augment != "none" and (len(dataset.input_shape) != 3 or min(dataset.input_shape[1:]) < 5):
+        raise InvalidArgument(
+            f"augment {recipe.augment} needs images of 5 x 5 pixels and up, got inputs of {dataset.input_shape}; use none."
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        run = _Run(dataset, start.build(dataset).to(place), method, recipe, place, validation)
+        purpose = _purpose(dataset, start, method, recipe, validation, run.state.model) if checkpoint else {}
+        if checkpoint and checkpoint.exists():
+            read_checkpoint(checkpoint, run.state, purpose)
+        written = time.monotonic()
+        while len(run.state.history) < recipe.epochs:
+            report = run.epoch(progress)
+            if checkpoint and time.monotonic() - written >= checkpoint_seconds:
+                write_checkpoint(checkpoint, run.state, purpose)
+                written = time.monotonic()
+            if each_epoch:
+                each_epoch(report)
+    return run.trained()
+
+
+class _Run:
+    """A run between two epochs, and how to get to the next one."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: nn.Module,
+        method: Method,
+        recipe: Recipe,
+        device: torch.device,
+        validation: Dataset | None,
+    ) -> None:
+        self.method, self.recipe, self.device = method, recipe, device
+        self.inputs = TrainingInputs(dataset, device)
+        self.validation = TrainingInputs(validation, device) if validation is not None else None
+        size = recipe.batch_size
+        # A last batch of one input has no variance, which batch norm needs.
+        self.steps = max(-(-len(dataset) // size) - (len(dataset) % size == 1), 1)
+        self.network = TrainingNetwork(model, recipe.precision, dataset.input_shape)
+        self.average = Average(model, recipe.averaging) if recipe.averaging else None
+        optimizer = make_optimizer(recipe, model)
+        schedule = make_schedule(recipe, optimizer, recipe.epochs * self.steps)
+        self.state = TrainingState(model, self.average.model if self.average else None, optimizer, schedule)
+        self.judged = TrainingNetwork(self.state.result, recipe.precision, dataset.input_shape)
+
+    def epoch(self, progress: Progress | None) -> EpochReport:
+        """Train one epoch, judge it, and keep it where it is the best."""
+        done, size = len(self.state.history), self.recipe.batch_size
+        sums, seen = torch.zeros(2, device=self.device), 0
+        for step, rows in enumerate(torch.split(torch.randperm(len(self.inputs)), size)[: self.steps]):
+            sums += self._step(rows, done, step)
+            seen += len(rows)
+            if progress and (step % _SHOW_EVERY == 0 or step == self.steps - 1):
+                loss, right = (sums / seen).tolist()
+                now, total = done * self.steps + step + 1, self.recipe.epochs * self.steps
+                progress(now, total, f"epoch {done + 1}, loss {loss:.3f}, accuracy {100 * right:.1f} %")
+        loss, right = (sums / seen).tolist()
+        if not math.isfinite(loss):
+            raise RunError(f"the loss must stay finite, got {loss} in epoch {done + 1}; lower the learning rate.")
+        report = EpochReport(done + 1, loss, right, self._accuracy(0.0), self._accuracy(self.method.sigma or None))
+        scores = [each.score for each in self.state.history if each.score is not None]
+        if report.score is not None and report.score > max(scores, default=-1.0):
+            self.state.best = {name: value.clone() for name, value in self.state.result.state_dict().items()}
+        self.state.history.append(report)
+        return report
+
+    def _step(self, rows: Tensor, epoch: int, step: int) -> Tensor:
+        """One optimiser step; returns the batch's (summed loss, inputs that are right on average over copies)."""
+        inputs, labels = self.inputs.take(rows)
+        if self.recipe.augment == "crop-flip":
+            inputs = crop_and_flip(inputs)
+        loss, logits = self.method.loss(self.network, inputs, labels, epoch + step / self.steps)
+        self.state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.state.optimizer.step()
+        self.state.schedule.step()
+        if self.average:
+            self.average.update(epoch * self.steps + step)
+        right = (logits.detach().argmax(dim=1).view(-1, len(labels)) == labels).float().mean()
+        return torch.stack([loss.detach(), right]) * len(labels)
+
+    @torch.inference_mode()
+    def _accuracy(self, sigma: float | None) -> float | None:
+        """Accuracy on the validation part under noise; None where either is missing."""
+        if self.validation is None or sigma is None:
+            return None
+        self.judged.eval()
+        generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
+        right = 0
+        for rows in torch.split(torch.arange(len(self.validation)), _VALIDATION_BATCH):
+            inputs, labels = self.validation.take(rows)
+            if sigma:
+                inputs = inputs + sigma * torch.randn(inputs.shape, generator=generator, device=self.device)
+            right += int((self.judged(inputs).argmax(dim=1) == labels).sum())
+        self.network.train()
+        return right / len(self.validation)
+
+    def trained(self) -> Trained:
+        """The run's models, on the CPU."""
+        last = self.state.result.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        best = None
+        if self.state.best:
+            best = copy.deepcopy(last)
+            best.load_state_dict(self.state.best)
+        return Trained(last, best, tuple(self.state.history))
+
+
+def _purpose(
+    dataset: Dataset, start: Start, method: Method, recipe: Recipe, validation: Dataset | None, model: nn.Module
+) -> Mapping[str, object]:
+    """Everything that a checkpoint must agree with; the first weights come last, as they follow from the others."""
+    return {
+        "architecture": start.architecture,
+        "method": type(method).__name__.lower(),
+        **asdict(recipe),
+        **asdict(method),  # type: ignore[call-overload]
+        "dataset": dataset.fingerprint,
+        "validation": validation.fingerprint if validation is not None else None,
+        "first_weights": fingerprint(model),
+    }
