@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Bottom first. A layer is one part or several that do not import one another; the longest matching name is a module's.
 LAYERS = (
     ("errors", "version"),
-    ("files", "tables", "json_fields"),
+    ("files", "tables", "json_fields", "parquet"),
     ("certification.promise",),
     ("intervals",),
     ("certifiers",),
@@ -45,7 +45,7 @@ LAYERS = (
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_TORCH = (
-    *("errors", "tables", "json_fields", "files", "intervals", "certifiers", "clean_accuracy", "rules"),
+    *("errors", "tables", "json_fields", "parquet", "files", "intervals", "certifiers", "clean_accuracy", "rules"),
     *("certification", "curves", "pareto", "formats", "plots"),
 )
 # Back edges that are left: a file of an adaptive mixture is a model too; a command registers itself on the command line.
