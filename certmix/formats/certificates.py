@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from certmix.certification.certify import Certificates
 from certmix.certifiers import CERTIFIERS
 from certmix.errors import InvalidArgument, RunError
-from certmix.files import write_whole
+from certmix.files import read_whole, write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
+from certmix.parquet import unpack_table
 from certmix.promise import Promise
 from certmix.rules import Rule, rule_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
+_MOST_BYTES, _MOST_ROWS = 1 << 32, 10**8
 _SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -60,18 +62,23 @@ def write_certificates(
     present = [path for path in (folder / FILE, *stale) if path.exists() or path.is_symlink()]
     if present and not force and not (folder / "manifest.json").exists():
         raise InvalidArgument(f"{present[0]} must not exist, but does; choose another folder or add --force.")
-    several = sum(len(made.rules) for made in certificates) > 1
-    logs = {
-        folder / f"{_stem(made.certifier, rule) if several else 'certificates'}.tsv": log_text(made, position, seconds)
-        for made in certificates
-        for position, rule in enumerate(made.rules)
-    }
+    logs = {folder / name: text for name, text in log_texts(certificates, seconds).items()}
     write_whole(folder / FILE, _parquet(certificates), force=True)
     for path in stale:
         path.unlink()
     for path, text in logs.items():
         write_whole(path, text, force=True)
     return [str(folder / FILE), *map(str, logs)]
+
+
+def log_texts(certificates: Sequence[Certificates], seconds: NDArray[np.float64] | None = None) -> dict[str, str]:
+    """File name -> content of the log of every certifier and rule; arguments as `write_certificates`."""
+    several = sum(len(made.rules) for made in certificates) > 1
+    return {
+        f"{_stem(made.certifier, rule) if several else 'certificates'}.tsv": log_text(made, position, seconds)
+        for made in certificates
+        for position, rule in enumerate(made.rules)
+    }
 
 
 def read_certificates(folder: str | Path) -> list[Certificates]:
@@ -82,14 +89,15 @@ def read_certificates(folder: str | Path) -> list[Certificates]:
     Raises: RunError: no such file, or one that breaks its format.
     """
     path = Path(folder) / FILE
+    if not path.exists():
+        raise RunError(f"{path} must exist; run certmix certify on that folder first.")
+    content = read_whole(path, "certificates", _MOST_BYTES)
     try:
-        table = pq.read_table(path)
+        table = unpack_table(content, most_rows=_MOST_ROWS, most_values=_MOST_ROWS * len(_SCHEMA))
         if table.schema.remove_metadata() != _SCHEMA:
             raise ValueError("other columns")
         tree = json.loads((table.schema.metadata or {})[b"certmix"])
-    except FileNotFoundError:
-        raise RunError(f"{path} must exist; run certmix certify on that folder first.") from None
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError) as error:
         raise RunError(
             f"{path} must be one that certmix wrote, got something else ({str(error).splitlines()[0][:80]}); certify again."
         ) from None
