@@ -127,7 +127,7 @@ def test_weights_of_any_importable_architecture_load(tmp_path, name, prefix):
         ("mean=0.5/0.5,std=0.5", "mean and std must be as many"),
         ("mean=0.5,std=0", "with std > 0"),
         ("mean=a,std=0.5", "mean must be numbers separated by /"),
-        ("normalize=cifar", "normalize must be none, cifar10, imagenet, half"),
+        ("normalize=cifar", "normalize must be none, cifar10, cifar10-pixels, imagenet, half"),
         ("normalize=none,mean=0.5,std=0.5", "give mean and std, or normalize, not both"),
     ],
 )
