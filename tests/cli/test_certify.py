@@ -180,3 +180,20 @@ def test_a_run_that_cannot_be_used_is_refused_and_left_alone(run, model, stored,
     assert result.code == 2
     assert "is damaged" in result.err
     assert "delete that file" in result.err
+
+
+def test_draws_saved_by_stopping_early_are_those_that_were_not_made_and_verify_repeats_no_more(run, model, tmp_path):
+    arguments = _arguments(model, tmp_path / "run")
+    result = run(*arguments, "--stop-at-radius", 0.25, "--json")
+    assert result.code == 0, result.err
+    said = json.loads(result.out)["runs"][0]
+    stored = certmix.read_statistics(tmp_path / "run")
+    used = int((stored.estimation_counts.sum(axis=1) + stored.estimation_invalid).sum())
+    full = len(stored) * stored.draws.num_estimation
+    assert 0 < used < full
+    assert (said["estimation_draws_used"], said["estimation_draws_saved"]) == (used, full - used)
+    shown = run("certify", tmp_path / "run")
+    assert f"{used} estimation draws used, {full - used} (" in shown.err
+    checked = run("verify", tmp_path / "run", "--sample", 100)
+    assert checked.code == 0, checked.out
+    assert f"({used + len(stored) * stored.draws.num_selection} draws)" in checked.out
