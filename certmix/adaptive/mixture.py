@@ -159,8 +159,10 @@ class AdaptiveMixture(nn.Module):
 
     @property
     def floor(self) -> float:
-        """a_min as the network uses it: the smallest float32 at or above the number that was asked for."""
-        return float(self.gate_range[0])
+        """A lower bound on a(x): the number that was asked for, whose float32 in the network is at or above it."""
+        used = np.float32(self.gate_range[0])
+        shortest = float(str(used))
+        return min(shortest, float(used))
 
     @property
     def ceiling(self) -> float:

@@ -174,3 +174,12 @@ def test_killed_at_random_moments_nothing_is_lost_damaged_or_counted_twice(tmp_p
     assert statistics.estimation_counts.tolist() == [[7, 2, 1]] * 60
     assert not list((tmp_path / "run" / "shards").glob(".writing-*"))
     assert kills  # it really was interrupted
+
+
+def test_runs_are_read_where_there_are_no_file_locks(tmp_path):
+    _write(tmp_path / "run")
+    code = "import sys; sys.modules['fcntl'] = None; import certmix.runs.writer, certmix.cli.main, certmix; "
+    code += f"print(len(certmix.read_statistics({str(tmp_path / 'run')!r})))"
+    place = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=place)
+    assert said.stdout == "5\n"
