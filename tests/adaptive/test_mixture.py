@@ -58,13 +58,13 @@ def test_saturated_weights_keep_outputs_and_gradients_finite(mixture):
 
 
 @seeded
-@given(low=st.floats(0.0, 0.99), shift=st.floats(-200, 200))
+@given(low=st.one_of(st.floats(0.0, 0.99), st.integers(0, 990).map(lambda n: n / 1000)), shift=st.floats(-200, 200))
 def test_the_weight_never_falls_below_what_was_asked_for_in_float32_either(low, shift):
     mixture = _shared()
     mixture.set_gate_range(low, 1.0)
     mixture.calibrate(scale=2.0, shift=shift)
     weight = mixture.gate(torch.linspace(0, 1, 64).reshape(1, *DIGIT)).double()
-    assert mixture.floor == pytest.approx(low, rel=1e-6)
+    assert mixture.floor >= low * (1 - 1e-6)
     assert low != round(low, 3) or mixture.floor == low  # what was typed is what tables and files say
     assert (weight >= mixture.floor).all()
     assert (weight <= 1).all()
