@@ -52,8 +52,8 @@ def verify_command(
     import certmix
     from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
-    from certmix.formats.certificates import FILE, read_certificates
     from certmix.sampling.execution import Execution
+    from certmix.verification.published import check_published
     from certmix.verification.recompute import check_certificates
     from certmix.verification.redraw import Verification, redraw
 
@@ -72,30 +72,40 @@ def verify_command(
             execution=Execution(device=device),
             progress=progress,
         )
-    folder = certificates or runs[0]
-    published = read_certificates(folder) if certificates or (folder / FILE).exists() else []
-    for made in published or promise.certify(statistics, promise.rules()):
-        check_certificates(statistics, made, result)
-    values = {"holds": result.holds, **vars(result), "draws": statistics.draws.to_json()}
-    output.show(values, verdict(statistics, result, published), [f"Note: {line}." for line in result.remarks])
+    published = check_published(statistics, certificates or runs[0], result, required=certificates is not None)
+    made = published or promise.certify(statistics, promise.rules())
+    for own in [] if published else made:
+        check_certificates(statistics, own, result)
+    escape = {str(forged): result.escape_probability(forged) for forged in _forged(len(statistics))}
+    values = {"holds": result.holds, **vars(result), "escape": escape, "draws": statistics.draws.to_json()}
+    text = verdict(statistics, result, made, published=bool(published))
+    output.show(values, text, [f"Note: {line}." for line in result.remarks])
     if not result.holds:
         raise typer.Exit(1)
 
 
-def verdict(statistics: "Statistics", result: "Verification", published: "Sequence[Certificates]") -> str:
+def verdict(
+    statistics: "Statistics", result: "Verification", certificates: "Sequence[Certificates]", *, published: bool
+) -> str:
     """What was checked and found, what the certificates promise, and what forgers would have had to hope for."""
     draws, inputs = statistics.draws, len(statistics)
-    checked = (
-        f"{result.certificates_checked} radii {'of certificates.parquet ' if published else ''}recomputed at 50 digits"
-    )
+    whose = "of certificates.parquet " if published else ""
+    source = draws.seed_source + (f" from {draws.seed_text!r}" if draws.seed_source == "derived" else "")
     lines = [
         f"{'The run holds' if result.holds else 'The run does NOT hold'}: {len(result.redrawn)} of {inputs} inputs drawn "
-        f"again ({result.draws_repeated} draws), {checked}, {len(result.differences)} differences.",
+        f"again ({result.draws_repeated} draws), {result.certificates_checked} radii {whose}recomputed at 50 digits, "
+        f"{len(result.differences)} differences.",
         *(f"- {line}" for line in result.differences),
         f"{inputs} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), sigma "
-        f"{draws.sigma:g}, seed {draws.seed_source}.",
-        *sorted({made.promise.text for made in published if made.promise}),
+        f"{draws.sigma:g}, seed {source}.",
+        *sorted({made.promise.text for made in certificates if made.promise}),
     ]
-    forged = max(1, round(inputs / 20))
-    escape = result.escape_probability(forged)
-    return "\n".join([*lines, f"{forged} forged inputs would escape this redraw with probability {escape:.3g}."])
+    escapes = (
+        f"{forged} ({share}) {result.escape_probability(forged):.3g}" for forged, share in _forged(inputs).items()
+    )
+    return "\n".join([*lines, f"Chance that forged inputs escape this redraw: {', '.join(escapes)}."])
+
+
+def _forged(inputs: int) -> dict[int, str]:
+    """Numbers of forged inputs to speak of: one in a hundred, and one in ten; at least one."""
+    return {max(1, round(inputs * share)): f"{share:.0%}" for share in (0.01, 0.1)}

@@ -60,18 +60,23 @@ def write_certificates(
     present = [path for path in (folder / FILE, *stale) if path.exists() or path.is_symlink()]
     if present and not force and not (folder / "manifest.json").exists():
         raise InvalidArgument(f"{present[0]} must not exist, but does; choose another folder or add --force.")
-    several = sum(len(made.rules) for made in certificates) > 1
-    logs = {
-        folder / f"{_stem(made.certifier, rule) if several else 'certificates'}.tsv": log_text(made, position, seconds)
-        for made in certificates
-        for position, rule in enumerate(made.rules)
-    }
+    logs = {folder / name: text for name, text in log_texts(certificates, seconds).items()}
     write_whole(folder / FILE, _parquet(certificates), force=True)
     for path in stale:
         path.unlink()
     for path, text in logs.items():
         write_whole(path, text, force=True)
     return [str(folder / FILE), *map(str, logs)]
+
+
+def log_texts(certificates: Sequence[Certificates], seconds: NDArray[np.float64] | None = None) -> dict[str, str]:
+    """File name -> content of the log of every certifier and rule; arguments as `write_certificates`."""
+    several = sum(len(made.rules) for made in certificates) > 1
+    return {
+        f"{_stem(made.certifier, rule) if several else 'certificates'}.tsv": log_text(made, position, seconds)
+        for made in certificates
+        for position, rule in enumerate(made.rules)
+    }
 
 
 def read_certificates(folder: str | Path) -> list[Certificates]:

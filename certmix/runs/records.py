@@ -100,6 +100,7 @@ def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
         checked.refuse("holds an accurate model's probabilities, and the manifest names none")
     soft = checked.soft(index, counts["estimation"][0].sum(axis=1) + counts["estimation"][1])
     seconds = table["seconds"].to_numpy()
+    checked.rule(index, "seconds >= 0", np.isfinite(seconds) & (seconds >= 0))
     return [
         InputRecord(
             index=int(index[row]),
@@ -114,6 +115,15 @@ def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
         )
         for row in range(len(table))
     ]
+
+
+def same_votes(one: InputRecord, other: InputRecord) -> bool:
+    """Whether two records of an input are one observation, drawn twice."""
+    plain = ("label", "selection_counts", "estimation_counts", "selection_invalid", "estimation_invalid")
+    same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in plain)
+    if one.soft is None or other.soft is None:
+        return same and one.soft is other.soft
+    return same and all(map(np.array_equal, one.soft, other.soft))
 
 
 def partials_to_table(states: Sequence[PartialRecord], draws: Draws) -> pa.Table:

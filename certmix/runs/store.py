@@ -19,7 +19,7 @@ from certmix.errors import RunError
 from certmix.intervals.histograms import BINS, SoftVotes, num_rivals
 from certmix.runs.draws import Draws
 from certmix.runs.manifest import Manifest, read_manifest
-from certmix.runs.records import InputRecord, from_table, stack_soft
+from certmix.runs.records import InputRecord, from_table, same_votes, stack_soft
 
 SHARDS = "shards"
 
@@ -174,7 +174,7 @@ def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRe
     by_index: dict[int, InputRecord] = {}
     for record in records:
         kept = by_index.setdefault(record.index, record)
-        if not np.array_equal(kept.estimation_counts, record.estimation_counts):
+        if not same_votes(kept, record):
             raise RunError(
                 f"input {record.index} was drawn twice with different votes in {where}; keep one of the shards."
             )

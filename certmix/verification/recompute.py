@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
@@ -29,17 +30,14 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
     promise = certificates.promise
     if promise is None:
         raise InvalidArgument("certificates to check must state their promise, got None.")
-    for name in ("indices", "labels"):
-        stated = getattr(certificates, name)
-        if stated is not None and not np.array_equal(stated, getattr(statistics, name)):
-            result.differences.append(f"{certificates.certifier}: {name} of the certificates are not those of the run")
-            return
+    if not _about_this_run(statistics, certificates, promise, result):
+        return
     if promise.votes == "soft":
         _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
     offset = draws.quantisation_distance if promise.real_valued else 0.0
-    sigma = number(certificates.sigma)
+    sigma = number(statistics.sigma)
     for row, index in enumerate(statistics.indices.tolist()):
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
@@ -57,6 +55,28 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
                 result.differences.append(f"{said} is above what the votes support")
             elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS):
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
+
+
+def _about_this_run(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> bool:
+    """Whether the certificates are about this run's inputs, noise and promise; if not, why is noted."""
+    name, before = certificates.certifier, len(result.differences)
+    for column in ("indices", "labels"):
+        stated = getattr(certificates, column)
+        if stated is not None and not np.array_equal(stated, getattr(statistics, column)):
+            result.differences.append(f"{name}: {column} of the certificates are not those of the run")
+    result.note(f"{name}: sigma of the certificates, against the run", certificates.sigma, statistics.sigma)
+    try:
+        promise_of(
+            statistics,
+            failure_probability=promise.failure_probability,
+            interval=promise.interval,
+            votes=promise.votes,
+            mean_bound=promise.mean_bound,
+            real_valued=promise.real_valued,
+        )
+    except InvalidArgument as error:
+        result.differences.append(f"{name}: the run cannot keep the promise of the certificates: {error}")
+    return len(result.differences) == before
 
 
 def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:

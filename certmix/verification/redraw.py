@@ -164,6 +164,8 @@ def compare(stored: Statistics, redrawn: Statistics, result: Verification) -> No
         redrawn: statistics of some of the same inputs, drawn again from the stored seed.
         result: takes the findings.
     """
+    if stored.num_classes != redrawn.num_classes:
+        return  # noted already; no vote can be the same
     place = {int(index): row for row, index in enumerate(stored.indices)}
     for row, index in enumerate(redrawn.indices.tolist()):
         kept = place[index]

@@ -1,0 +1,68 @@
+"""What a folder says besides its votes: certificates.parquet against the votes, and every log against it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from certmix.certification.certify import Certificates
+from certmix.errors import CertmixError
+from certmix.files import read_whole
+from certmix.formats.certificates import FILE, LOGS, log_texts, read_certificates
+from certmix.runs.store import Statistics
+from certmix.verification.recompute import check_certificates
+from certmix.verification.redraw import Verification
+
+_MOST_BYTES = 1 << 32
+
+
+def check_published(
+    statistics: Statistics, folder: Path, result: Verification, *, required: bool = False
+) -> list[Certificates]:
+    """Check the certificates of a folder and their logs, line by line; a log that no certificate stands behind is noted.
+
+    Args:
+        statistics: the votes that they are of.
+        folder: where they are.
+        result: takes the findings.
+        required: whether a folder without certificates.parquet is an error.
+    Returns: the certificates; none where there are none.
+    Raises: RunError: a certificates.parquet that breaks its format.
+    """
+    logs = {path.name: path for path in sorted(folder.glob(LOGS))}
+    published = read_certificates(folder) if required or (folder / FILE).exists() else []
+    for made in published:
+        check_certificates(statistics, made, result)
+    expected = {name: _claims(text) for name, text in log_texts(published).items()}
+    for name, path in logs.items():
+        if name not in expected:
+            result.differences.append(f"{name} is a log that {FILE} does not list: nothing stands behind it")
+            continue
+        try:
+            found = _claims(read_whole(path, "log", _MOST_BYTES).decode(errors="replace"))
+        except CertmixError as error:
+            result.differences.append(f"{name} cannot be compared: {error}")
+            continue
+        _compare(name, expected[name], found, result)
+    result.remarks += [f"{name} is missing, and was not checked" for name in expected if name not in logs]
+    others = sorted(path.name for path in folder.glob("*.tsv") if path.name not in logs)
+    result.remarks += [f"{name} is no log of certificates, and was not checked" for name in others]
+    return published
+
+
+def _claims(text: str) -> list[list[str]]:
+    """Rows of a log without their time, of which nothing is claimed."""
+    return [line.split("\t")[:5] for line in text.splitlines()]
+
+
+def _compare(
+    name: str, expected: Sequence[Sequence[str]], found: Sequence[Sequence[str]], result: Verification
+) -> None:
+    """Note how many rows of a log differ, and the first of them."""
+    wrong = [number for number, (right, row) in enumerate(zip(expected, found, strict=False)) if right != row]
+    wrong += range(min(len(expected), len(found)), max(len(expected), len(found)))
+    if wrong:
+        right, row = (
+            " ".join(rows[wrong[0]])[:80] if wrong[0] < len(rows) else "no such row" for rows in (expected, found)
+        )
+        result.differences.append(
+            f"{name}: {len(wrong)} rows differ from {FILE}, the first in line {wrong[0] + 1}: {row!r}, not {right!r}"
+        )
