@@ -23,12 +23,12 @@ from scipy.special import ndtr, ndtri
 
 import certmix
 from certmix.certification.bounds import bound_probabilities, hard_bounds
-from certmix.certification.promise import Promise
 from certmix.certification.schedule import Schedule, look_schedule
 from certmix.certification.soft import distribution_bounds
 from certmix.errors import InvalidArgument
 from certmix.intervals import DistributionBounds, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.intervals.histograms import BINS, UNITS, Histograms, SoftVotes
+from certmix.promise import Promise
 from certmix.rules import LinearRule, ThresholdRule
 from certmix.rules.chain import chain_radius
 from certmix.rules.family import family_radius
@@ -120,7 +120,7 @@ def of_classes(p: Floats, truth: Callable[[float, float], Floats]) -> Floats:
 
 def false_ones(stated: Floats, truth: Floats) -> int:
     """Inputs of which any radius, shape (rules, inputs), is above the truth, shape (inputs, rules)."""
-    return int((stated.T > truth * (1 + MARGIN) + MARGIN).any(axis=1).sum())
+    return int((truth * (1 + MARGIN) + MARGIN < stated.T).any(axis=1).sum())
 
 
 # --- pipelines -------------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def main() -> None:
         for cell in made:
             groups[cell.error].append(cell)
         for err, found in groups.items():
-            worst = min(found, key=lambda cell: cell.p_value)
+            worst = max(found, key=lambda cell: cell.false / cell.certificates)
             count, false = sum(c.certificates for c in found), sum(c.false for c in found)
             print(
                 f"| {name} | {err:g} | {count:,} | {false:,} ({false / count:.5f}) | {worst.name} | "

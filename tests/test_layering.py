@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Bottom first. A layer is one part or several that do not import one another; the longest matching name is a module's.
 LAYERS = (
     ("errors", "version"),
-    ("files", "tables", "json_fields"),
+    ("files", "tables", "json_fields", "parquet"),
     ("promise",),
     ("intervals",),
     ("certifiers",),
@@ -43,7 +43,18 @@ LAYERS = (
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_TORCH = (
-    *("errors", "tables", "json_fields", "files", "promise", "intervals", "certifiers", "clean_accuracy", "rules"),
+    *(
+        "errors",
+        "tables",
+        "json_fields",
+        "parquet",
+        "files",
+        "promise",
+        "intervals",
+        "certifiers",
+        "clean_accuracy",
+        "rules",
+    ),
     *("certification", "curves", "pareto", "formats", "plots"),
 )
 LIGHT = ("errors", "version")  # all that `import certmix` may load of the package

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from certmix.certification.certify import Certificates
 from certmix.certifiers import CERTIFIERS
 from certmix.errors import InvalidArgument, RunError
-from certmix.files import write_whole
+from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
+from certmix.parquet import unpack_table
 from certmix.promise import Promise
 from certmix.rules import Rule, rule_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
+_MOST_ROWS = 10**7
 _SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -87,14 +89,15 @@ def read_certificates(folder: str | Path) -> list[Certificates]:
     Raises: RunError: no such file, or one that breaks its format.
     """
     path = Path(folder) / FILE
+    if not path.exists():
+        raise RunError(f"{path} must exist; run certmix certify on that folder first.")
+    content = read_whole(path, "certificates", MOST_BYTES)
     try:
-        table = pq.read_table(path)
+        table = unpack_table(content, most_rows=_MOST_ROWS, most_values=_MOST_ROWS * len(_SCHEMA))
         if table.schema.remove_metadata() != _SCHEMA:
             raise ValueError("other columns")
         tree = json.loads((table.schema.metadata or {})[b"certmix"])
-    except FileNotFoundError:
-        raise RunError(f"{path} must exist; run certmix certify on that folder first.") from None
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError) as error:
         raise RunError(
             f"{path} must be one that certmix wrote, got something else ({str(error).splitlines()[0][:80]}); certify again."
         ) from None

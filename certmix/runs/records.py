@@ -117,6 +117,12 @@ def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
     ]
 
 
+def most_values(draws: Draws) -> int:
+    """Values that one input can take in a table, those in lists included."""
+    rivals = num_rivals(draws.num_classes) if draws.votes != "hard" else 0
+    return 16 + 3 * (draws.num_classes + 1) + 5 * rivals + 4 * BINS * (1 + 2 * rivals)
+
+
 def same_votes(one: InputRecord, other: InputRecord) -> bool:
     """Whether two records of an input are one observation, drawn twice."""
     plain = ("label", "selection_counts", "estimation_counts", "selection_invalid", "estimation_invalid")

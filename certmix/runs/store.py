@@ -4,7 +4,6 @@ What is inferred (bounds, certificates, curves) is derived from it and never sto
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from certmix.errors import RunError
-from certmix.intervals.histograms import BINS, SoftVotes, num_rivals
+from certmix.errors import InvalidArgument, RunError
+from certmix.files import read_whole
+from certmix.intervals.histograms import SoftVotes
+from certmix.parquet import unpack_table
 from certmix.runs.draws import Draws
 from certmix.runs.manifest import Manifest, read_manifest
-from certmix.runs.records import InputRecord, from_table, same_votes, stack_soft
+from certmix.runs.records import InputRecord, from_table, most_values, same_votes, stack_soft
 
 SHARDS = "shards"
 
@@ -147,26 +147,21 @@ def read_shards(folder: Path, manifest: Manifest) -> list[InputRecord]:
 
 def _read_shard(path: Path, draws: Draws, most: int) -> pa.Table:
     remedy = "delete that file and run the same command again: only its inputs are drawn anew."
-    soft = 0 if draws.votes == "hard" else 32 * BINS * (1 + 2 * num_rivals(draws.num_classes))
-    row_bytes = 64 + 64 * draws.num_classes + 2 * soft  # generous: what one input can take
+    values = most * most_values(draws)
     try:
-        if path.stat().st_size > most * row_bytes + (1 << 20):
-            raise RunError(f"shard {path} is larger than the manifest's {most} inputs can be; {remedy}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"shard {path} cannot be read ({error.strerror}).") from None
+        content = read_whole(path, "shard", 16 * values + (1 << 20))
+    except InvalidArgument as error:
+        raise RunError(f"{error} Its manifest says {most} inputs; {remedy}") from None
     first, rows, *_ = [*path.stem.split("-"), "", ""]
     if not (first.isdecimal() and rows.isdecimal() and path.name == shard_name(content, int(first), int(rows))):
         raise RunError(f"shard {path} is damaged (its bytes are not those that were written); {remedy}")
     try:
-        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        groups = [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
-        if file.metadata.num_rows != int(rows) or int(rows) > most or sum(groups) > most * row_bytes + (1 << 20):
-            raise RunError(f"shard {path} must hold at most {most} inputs, got {file.metadata.num_rows}; {remedy}")
-        return file.read()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, ValueError) as error:
-        reason = [*str(error).splitlines(), type(error).__name__][0][:120]
-        raise RunError(f"shard {path} is damaged ({reason}); {remedy}") from None
+        table = unpack_table(content, most_rows=most, most_values=values)
+    except ValueError as error:
+        raise RunError(f"shard {path} is damaged ({error}); {remedy}") from None
+    if table.num_rows != int(rows):
+        raise RunError(f"shard {path} must hold {rows} inputs, as its name says, got {table.num_rows}; {remedy}")
+    return table
 
 
 def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRecord]:

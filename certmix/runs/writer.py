@@ -11,9 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from certmix.errors import CertmixError, FileError, NoiseError, RunError
-from certmix.files import write_whole
+from certmix.files import read_whole, write_whole
+from certmix.parquet import unpack_table
 from certmix.runs.manifest import MANIFEST, Manifest, read_manifest
-from certmix.runs.records import InputRecord, PartialRecord, partials_from_table, partials_to_table, to_table
+from certmix.runs.records import (
+    InputRecord,
+    PartialRecord,
+    most_values,
+    partials_from_table,
+    partials_to_table,
+    to_table,
+)
 from certmix.runs.store import SHARDS, read_shards, refuse_disagreement, shard_name
 
 PARTIAL = "partial-{}.parquet"
@@ -113,13 +121,16 @@ class RunWriter:
     def read_partial(self) -> dict[int, PartialRecord]:
         """Draws of unfinished inputs by any rank, by index. A damaged or foreign file is as good as none."""
         found: dict[int, PartialRecord] = {}
+        draws = self.manifest.draws
+        most = draws.dataset.inputs * most_values(draws)
         for path in self.folder.glob(PARTIAL.format("*")):
             try:
-                table = pq.read_table(path, page_checksum_verification=True)
-                for state in partials_from_table(table, self.manifest.draws, str(path)):
+                content = read_whole(path, "draws of unfinished inputs", 16 * most + (1 << 20))
+                table = unpack_table(content, most_rows=draws.dataset.inputs, most_values=most)
+                for state in partials_from_table(table, draws, str(path)):
                     if state.index not in found or found[state.index].draws < state.draws:
                         found[state.index] = state
-            except (CertmixError, pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+            except (CertmixError, ValueError):
                 continue
         return found
 
