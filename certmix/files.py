@@ -9,6 +9,7 @@ from pathlib import Path
 
 from certmix.errors import FileError, InvalidArgument
 
+MOST_BYTES = 1 << 30  # of a text or table that is read whole
 _NAME_BYTES = 255  # longest file name of the usual file systems
 _CODES = ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE", "ENOSPC", "EDQUOT")  # not all on Windows
 _MACHINE = {getattr(errno, name, None) for name in _CODES}

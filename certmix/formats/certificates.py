@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from certmix.certification.certify import Certificates
 from certmix.certifiers import CERTIFIERS
 from certmix.errors import InvalidArgument, RunError
-from certmix.files import read_whole, write_whole
+from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
 from certmix.parquet import unpack_table
@@ -21,7 +21,7 @@ from certmix.promise import Promise
 from certmix.rules import Rule, rule_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
-_MOST_BYTES, _MOST_ROWS = 1 << 32, 10**8
+_MOST_ROWS = 10**7
 _SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -91,7 +91,7 @@ def read_certificates(folder: str | Path) -> list[Certificates]:
     path = Path(folder) / FILE
     if not path.exists():
         raise RunError(f"{path} must exist; run certmix certify on that folder first.")
-    content = read_whole(path, "certificates", _MOST_BYTES)
+    content = read_whole(path, "certificates", MOST_BYTES)
     try:
         table = unpack_table(content, most_rows=_MOST_ROWS, most_values=_MOST_ROWS * len(_SCHEMA))
         if table.schema.remove_metadata() != _SCHEMA:

@@ -12,7 +12,7 @@ from scipy import special
 from certmix.certification.certify import Certificates
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
-from certmix.files import write_whole
+from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.promise import check_choice
 from certmix.tables import floor_text
@@ -103,10 +103,9 @@ def log_text(certificates: Certificates, rule_position: int = 0, seconds: NDArra
 def _read_rows(
     path: Path, needed: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[Decimal]]:
-    if not path.is_file():
-        raise InvalidArgument(f"certification log must exist, got {str(path)!r}; check the path.")
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
+        text = read_whole(path, "certification log", MOST_BYTES).decode()
+        rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
     except (UnicodeDecodeError, csv.Error):
         raise InvalidArgument(f"{path} must be a tab-separated certification log, got something else.") from None
     if not rows or any(name not in rows[0] for name in needed):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_probabilities
 from certmix.errors import InvalidArgument
-from certmix.files import write_whole
+from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.intervals import ProbabilityBounds
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Interval, Promise
 
@@ -34,10 +34,8 @@ def read_count_table(path: str | Path) -> Table:
     Raises: InvalidArgument: no such file, or a line that is none, by its number.
     """
     try:
-        lines = Path(path).read_text().splitlines()
-    except FileNotFoundError:
-        raise InvalidArgument(f"count table must exist, got {str(path)!r}; check the path.") from None
-    except (UnicodeDecodeError, OSError):
+        lines = read_whole(path, "count table", MOST_BYTES).decode().splitlines()
+    except UnicodeDecodeError:
         raise InvalidArgument(f"{path} must be a text file of counts, got something else.") from None
     rows: list[list[int]] = []
     for number, line in enumerate(lines, start=1):

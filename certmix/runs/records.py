@@ -129,8 +129,7 @@ def same_votes(one: InputRecord, other: InputRecord) -> bool:
     same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in plain)
     if one.soft is None or other.soft is None:
         return same and one.soft is other.soft
-    (top, rivals, bins), (other_top, other_rivals, other_bins) = one.soft, other.soft
-    return same and top == other_top and np.array_equal(rivals, other_rivals) and np.array_equal(bins, other_bins)
+    return same and all(map(np.array_equal, one.soft, other.soft))
 
 
 def partials_to_table(states: Sequence[PartialRecord], draws: Draws) -> pa.Table:
@@ -168,8 +167,9 @@ class _Checked:
         self.table, self.draws, self.where = table, draws, where
         types = {**(types or _TYPES), **(_SOFT_TYPES if draws.votes != "hard" else {})}
         found = {field.name: field.type for field in table.schema}
-        if found != types:
-            wrong = sorted(name for name in {**found, **types} if found.get(name) != types.get(name))
+        if found != types or len(table.schema) != len(types):
+            twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+            wrong = sorted(name for name in {**found, **types} if found.get(name) != types.get(name) or name in twice)
             self.refuse(f"must have the columns of {draws.votes} votes, and differs in {', '.join(wrong)[:200]}")
         seed = (table.schema.metadata or {}).get(b"certmix_seed")
         if seed != hex(draws.seed).encode():

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from certmix.errors import RunError
+from certmix.errors import InvalidArgument, RunError
+from certmix.files import read_whole
 from certmix.intervals.histograms import SoftVotes
 from certmix.parquet import unpack_table
 from certmix.runs.draws import Draws
@@ -148,11 +149,9 @@ def _read_shard(path: Path, draws: Draws, most: int) -> pa.Table:
     remedy = "delete that file and run the same command again: only its inputs are drawn anew."
     values = most * most_values(draws)
     try:
-        if path.stat().st_size > 16 * values + (1 << 20):
-            raise RunError(f"shard {path} is larger than the manifest's {most} inputs can be; {remedy}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"shard {path} cannot be read ({error.strerror}).") from None
+        content = read_whole(path, "shard", 16 * values + (1 << 20))
+    except InvalidArgument as error:
+        raise RunError(f"{error} Its manifest says {most} inputs; {remedy}") from None
     first, rows, *_ = [*path.stem.split("-"), "", ""]
     if not (first.isdecimal() and rows.isdecimal() and path.name == shard_name(content, int(first), int(rows))):
         raise RunError(f"shard {path} is damaged (its bytes are not those that were written); {remedy}")

@@ -5,13 +5,11 @@ from pathlib import Path
 
 from certmix.certification.certify import Certificates
 from certmix.errors import CertmixError
-from certmix.files import read_whole
+from certmix.files import MOST_BYTES, read_whole
 from certmix.formats.certificates import FILE, LOGS, log_texts, read_certificates
 from certmix.runs.store import Statistics
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification
-
-_MOST_BYTES = 1 << 32
 
 
 def check_published(
@@ -37,7 +35,7 @@ def check_published(
             result.differences.append(f"{name} is a log that {FILE} does not list: nothing stands behind it")
             continue
         try:
-            found = _claims(read_whole(path, "log", _MOST_BYTES).decode(errors="replace"))
+            found = _claims(read_whole(path, "log", MOST_BYTES).decode(errors="replace"))
         except CertmixError as error:
             result.differences.append(f"{name} cannot be compared: {error}")
             continue
