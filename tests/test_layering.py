@@ -43,19 +43,8 @@ LAYERS = (
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_TORCH = (
-    *(
-        "errors",
-        "tables",
-        "json_fields",
-        "parquet",
-        "files",
-        "promise",
-        "intervals",
-        "certifiers",
-        "clean_accuracy",
-        "rules",
-    ),
-    *("certification", "curves", "pareto", "formats", "plots"),
+    *("errors", "tables", "json_fields", "parquet", "files", "promise", "intervals", "certifiers", "clean_accuracy"),
+    *("rules", "certification", "curves", "pareto", "formats", "plots"),
 )
 LIGHT = ("errors", "version")  # all that `import certmix` may load of the package
 

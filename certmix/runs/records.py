@@ -129,7 +129,8 @@ def same_votes(one: InputRecord, other: InputRecord) -> bool:
     same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in plain)
     if one.soft is None or other.soft is None:
         return same and one.soft is other.soft
-    return same and all(map(np.array_equal, one.soft, other.soft))
+    (top, rivals, bins), (other_top, other_rivals, other_bins) = one.soft, other.soft
+    return same and top == other_top and np.array_equal(rivals, other_rivals) and np.array_equal(bins, other_bins)
 
 
 def partials_to_table(states: Sequence[PartialRecord], draws: Draws) -> pa.Table:
