@@ -161,8 +161,8 @@ class AdaptiveMixture(nn.Module):
     def floor(self) -> float:
         """A lower bound on a(x): the number that was asked for, whose float32 in the network is at or above it."""
         used = np.float32(self.gate_range[0])
-        typed = (float(str(number)) for number in (used, np.nextafter(used, np.float32(0.0))))
-        return max((number for number in typed if number <= float(used)), default=float(used))
+        texts = (str(number) for number in (used, np.nextafter(used, np.float32(0.0))))
+        return float(min((text for text in texts if float(text) <= float(used)), key=len))
 
     @property
     def ceiling(self) -> float:
