@@ -4,7 +4,7 @@ Clean accuracy is that of the mixture of g and of h's vote shares, which estimat
 Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
 """
 
-from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics, robust_shares
+from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics
 from certmix.pareto.frontier import pareto_frontier
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
@@ -19,5 +19,4 @@ __all__ = [
     "holm",
     "paired_p_values",
     "pareto_frontier",
-    "robust_shares",
 ]

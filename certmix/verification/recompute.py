@@ -6,6 +6,7 @@ import numpy as np
 
 from certmix.certification.certify import Certificates, certify
 from certmix.errors import InvalidArgument
+from certmix.intervals.histograms import SoftVotes
 from certmix.promise import Promise
 from certmix.rules import Rule
 from certmix.runs.store import Statistics
@@ -44,7 +45,9 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
-        winner, bounds = pair_bounds(statistics, row, failure_probability=err, share=promise.share)
+        winner, bounds = pair_bounds(
+            statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
+        )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
@@ -91,7 +94,12 @@ def _check_soft(statistics: Statistics, certificates: Certificates, promise: Pro
 
 
 def pair_bounds(
-    statistics: Statistics, row: int, *, failure_probability: float, share: float = 0.5
+    statistics: Statistics,
+    row: int,
+    *,
+    failure_probability: float,
+    share: float = 0.5,
+    confidence: float | None = None,
 ) -> tuple[int, Bounds]:
     """The selected class and Clopper-Pearson bounds (p_A, p_B) of one input, from binomial tails at 50 digits.
 
@@ -100,14 +108,24 @@ def pair_bounds(
         row: which input.
         failure_probability: of the pair.
         share: of it that p_A gets.
+        confidence: of confident votes; None for hard ones.
     """
     counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
-    selection = statistics.selection_counts[row]
-    winner = int(selection.argmax()) if selection.sum() else -1
-    if winner < 0:
-        return winner, (number(0), number(1))
-    rival = max([invalid, *(count for i, count in enumerate(counts) if i != winner)])
-    total = sum(counts) + invalid
-    return winner, bounds_of_counts(
-        counts[winner], rival, total, failure_probability, share, statistics.draws.total_variation
-    )
+    total = sum(counts) + invalid + int(statistics.estimation_deferred[row])
+    if confidence is not None and statistics.soft is not None:
+        winner, top, rival = _confident_votes(statistics.soft, row, confidence)
+        rival = max(rival, invalid)
+    else:
+        selection = statistics.selection_counts[row]
+        winner = int(selection.argmax()) if selection.sum() else -1
+        if winner < 0:
+            return winner, (number(0), number(1))
+        top, rival = counts[winner], max([invalid, *(count for i, count in enumerate(counts) if i != winner)])
+    return winner, bounds_of_counts(top, rival, total, failure_probability, share, statistics.draws.total_variation)
+
+
+def _confident_votes(soft: SoftVotes, row: int, confidence: float) -> tuple[int, int, int]:
+    """(class, its votes, the largest rival's) of one input: whole bins from kappa on, one by one."""
+    counts = soft.estimation.counts[row].tolist()
+    votes = [sum(bins[int(confidence * 64) :]) for bins in counts[: 1 + soft.rivals.shape[1]]]
+    return int(soft.prediction[row]), votes[0], max(votes[1:])
