@@ -5,18 +5,23 @@ Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
 """
 
 from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics
-from certmix.pareto.frontier import pareto_frontier
+from certmix.pareto.chains import ChainCandidate, chain_candidate, choose_thresholds
+from certmix.pareto.frontier import pareto_frontier, split_rows
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
 
 __all__ = [
     "Candidate",
+    "ChainCandidate",
     "MatchedPair",
     "ParetoResult",
     "Unreached",
     "candidate_from_log",
     "candidate_from_statistics",
+    "chain_candidate",
+    "choose_thresholds",
     "holm",
     "paired_p_values",
     "pareto_frontier",
+    "split_rows",
 ]

@@ -67,7 +67,7 @@ def pareto_frontier(
     family = _checked(
         sorted(family, key=lambda c: (c.bounds.sigma, c.confidence or 0.0)), baseline, target, mode, split
     )
-    choose, report = _split(len(family[0].labels), split, seed)
+    choose, report = split_rows(len(family[0].labels), split, seed)
     base = next((c for c in family if c.bounds.sigma == baseline and c.kind == "fixed"), None)
     h_alone = LinearRule(1.0, accurate_vote)
     aim = float(base.clean(h_alone, choose)(1.0)) if base else float(target or 0.0)
@@ -202,7 +202,8 @@ def _checked(
     return family
 
 
-def _split(inputs: int, split: float | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_rows(inputs: int, split: float | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(positions to choose on, positions to report); all of them twice without a split."""
     rows = np.arange(inputs)
     if split is None:
         return rows, rows
