@@ -77,7 +77,9 @@ class CleanAccuracy:
         return float(wanted.max() if self.radii_grow else wanted.min())
 
 
-def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+def right_weights(
+    accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
+) -> tuple[Floats, Floats]:
     """For each input the open interval of weights at which the mixture is right; ties are wrong.
 
     The mixture (1 - a) g + a h is linear in a, so that being right is c - 1 linear inequalities. An end point of -1 or 2
@@ -85,13 +87,15 @@ def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> 
 
     Args:
         accurate: g's probabilities (one-hot for hardmax), shape (inputs, classes).
-        robust: h's vote counts or shares, shape (inputs, classes); each row is divided by its sum.
+        robust: h's vote counts or shares, shape (inputs, classes).
         labels: true classes, shape (inputs,).
+        draws: as `vote_shares`.
     Returns: (low, high), each of shape (inputs,).
     """
     g, votes, truth = np.asarray(accurate, dtype=np.float64), np.asarray(robust, dtype=np.float64), np.asarray(labels)
     rows = np.arange(len(truth))
-    total = np.maximum(votes.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    total = votes.sum(axis=1) if draws is None else np.asarray(draws, dtype=np.float64)
+    total = np.maximum(total, np.finfo(np.float64).tiny)[:, None]
     # Differences times the row's total: with counts and one-hot g both are integers, and ties are exact.
     from_g = total * (g[rows, truth][:, None] - g)
     from_h = votes[rows, truth][:, None] - votes
@@ -106,9 +110,11 @@ def right_weights(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> 
     return np.where(never, 1.0, low), np.where(never, 0.0, high)
 
 
-def clean_accuracy(accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike) -> CleanAccuracy:
+def clean_accuracy(
+    accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
+) -> CleanAccuracy:
     """The step function of clean accuracy; arguments as `right_weights`."""
-    return step_function(*right_weights(accurate, robust, labels))
+    return step_function(*right_weights(accurate, robust, labels, draws=draws))
 
 
 def step_function(low: Floats, high: Floats) -> CleanAccuracy:

@@ -45,6 +45,7 @@ class CertifiedAccuracyCurve:
                 "sigma": self.sigma,
                 "certifier": self.certifier,
                 "votes": "hard" if self.promise is None else self.promise.votes,
+                "confidence": None if self.promise is None else self.promise.confidence,
                 "rule": rule.label,
                 rule.title: rule.parameter,
                 "inputs": self.num_inputs,

@@ -19,7 +19,7 @@ from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.noise import Purpose, describe_noise, make_noise
-from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_confidence
 from certmix.rules import LinearRule, Rule
 from certmix.sampling.loop import DrawLoop, DrawPlan
 
@@ -52,6 +52,7 @@ class _Looks:
     rule: Rule
     sigma: float
     total_variation: float
+    num_selection: int
 
     def stops(self, counts: NDArray[np.int64], draws: int, accurate: NDArray[Any] | None) -> bool:
         """Whether the class is decided after so many estimation draws, or can hardly be by all of them."""
@@ -83,7 +84,8 @@ class _Looks:
         """The class that the selection draws suggest, the estimation votes, and g's probabilities."""
         classes = counts.shape[1] - 1
         g = np.zeros(classes) if accurate is None else np.asarray(accurate, dtype=np.float64)
-        return int(self.rule.decide(g[None], counts[:1, :-1])[0]), counts[1, :-1], g
+        chosen = self.rule.decide(g[None], counts[:1, :-1], draws=[self.num_selection])
+        return int(chosen[0]), counts[1, :-1], g
 
     def _lead(self, chosen: int, votes: NDArray[np.int64], draws: int, g: NDArray[np.float64]) -> float:
         """Lower bound on what the rule needs for `chosen`, shrunk for rounding.
@@ -120,6 +122,8 @@ class MixturePredictor:
         failure_probability: in (0, 1), per image.
         num_selection, num_estimation: draws per image; the second is the most that it may take.
         grid_levels: G where image values are multiples of 1/G, for exact integer noise; None for float noise.
+        confidence: count confident votes alone: h is then the share of draws that are; see
+            `certmix.intervals.confidence`. None counts every draw.
         batch_size, device, seed: as `certmix.sample`; without a seed every call draws fresh noise. The draws are of a
             stream of their own, so that those of a certificate with the same seed are not used again.
     Raises: InvalidArgument: a value out of range.
@@ -141,6 +145,7 @@ class MixturePredictor:
     num_selection: int = 100
     num_estimation: int = 10_000
     grid_levels: int | None = None
+    confidence: float | None = None
     batch_size: int = 200
     device: str = "cpu"
     seed: int | None = None
@@ -149,6 +154,8 @@ class MixturePredictor:
     def __post_init__(self) -> None:
         if self.accurate is None and self.rule != LinearRule(1.0, self.rule.accurate_vote):
             raise InvalidArgument(f"rule must be weight 1 without an accurate model, got {self.rule.label}.")
+        if self.confidence is not None:
+            check_confidence(self.confidence)
         maximum_radius(self.num_estimation, self.failure_probability, self.sigma)
 
     def predict(self, images: torch.Tensor | ArrayLike) -> Prediction:
@@ -164,20 +171,27 @@ class MixturePredictor:
         noise = describe_noise("auto", sigma=self.sigma, size=size, grid_levels=self.grid_levels)
         looks = look_schedule(self.num_estimation)
         spending = look_spending(looks, self.failure_probability)
-        rule = _Looks(looks, spending, self.rule, self.sigma, noise.total_variation)
+        rule = _Looks(looks, spending, self.rule, self.sigma, noise.total_variation, self.num_selection)
         for model in (self.robust, self.accurate):
             if model is not None:
                 model.eval().to(device)
         made = make_noise(noise, seed=self._next_seed(), sigma=self.sigma, size=size, device=device)
         # Streams of their own: no draw of a certificate is drawn again.
         purposes: tuple[Purpose, Purpose] = ("prediction-selection", "prediction")
-        plan = DrawPlan(self.num_classes, self.num_selection, looks, on_invalid="count", purposes=purposes)
+        plan = DrawPlan(
+            self.num_classes,
+            self.num_selection,
+            looks,
+            on_invalid="count",
+            purposes=purposes,
+            confidence=self.confidence,
+        )
         loop = DrawLoop(self.robust, self.accurate, data, plan, made, device, self.batch_size, rule)
         answers = []
         for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
             selection = np.append(record.selection_counts, record.selection_invalid)
             votes = np.stack([selection, np.append(record.estimation_counts, record.estimation_invalid)])
-            used = int(votes[1].sum())
+            used = int(votes[1].sum()) + record.estimation_deferred
             answers.append((*rule.decide(votes, used, record.accurate_probabilities), used))
         classes, radius, draws = zip(*answers, strict=True) if answers else ((), (), ())
         return Prediction(

@@ -1,18 +1,20 @@
 """What a certificate promises, and what may not be chosen after looking at the votes."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeVar, cast, get_args
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields
 
 DEFAULT_FAILURE_PROBABILITY = 1e-3
 Interval = Literal["pair", "cohen"]
-Votes = Literal["hard", "soft"]
+Votes = Literal["hard", "soft", "confident"]
 MeanBound = Literal["betting", "bernstein", "hoeffding"]
 INTERVALS: tuple[Interval, ...] = get_args(Interval)
 VOTES: tuple[Votes, ...] = get_args(Votes)
 MEAN_BOUNDS: tuple[MeanBound, ...] = get_args(MeanBound)
+CONFIDENCE_STEPS = 64  # a confidence is a multiple of 1/64, where the bins of soft votes end
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -24,9 +26,12 @@ class Promise:
     Attributes:
         failure_probability: the chance, for each input separately, that its bounds are wrong; in (0, 1).
         interval: "pair" spends half of it on p_A and half on p_B; "cohen" all on p_A, with p_B = 1 - p_A.
-        votes: "hard" (h is the vote share of each class) or "soft" (its mean probability).
+        votes: "hard" (h is the vote share of each class), "soft" (its mean probability) or "confident" (the share of draws
+            in which the class is probable enough; see `certmix.intervals.confidence`).
         mean_bound: of soft votes: "betting", "bernstein" or "hoeffding".
         real_valued: whether perturbed inputs may leave the grid of integer noise; see `Draws.quantisation_distance`.
+        confidence: kappa of confident votes, a multiple of 1/64 in (1/2, 1); None for others. It may be chosen on other
+            inputs, never by the draws that are certified.
     Raises: InvalidArgument: a value that is none of these.
     """
 
@@ -35,12 +40,20 @@ class Promise:
     votes: Votes = "hard"
     mean_bound: MeanBound = "betting"
     real_valued: bool = False
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         check_failure_probability(self.failure_probability)
         check_choice("interval", self.interval, INTERVALS)
         check_choice("votes", self.votes, VOTES)
         check_choice("mean_bound", self.mean_bound, MEAN_BOUNDS)
+        if (self.votes == "confident") != (self.confidence is not None):
+            raise InvalidArgument(
+                f"confidence must be given for votes 'confident', and for these alone, got {self.confidence} for votes "
+                f"{self.votes!r}."
+            )
+        if self.confidence is not None:
+            check_confidence(self.confidence)
 
     @property
     def share(self) -> float:
@@ -50,9 +63,11 @@ class Promise:
     @property
     def text(self) -> str:
         """The promise in words."""
-        about = (
-            "the shares of h's votes" if self.votes == "hard" else f"h's mean probabilities ({self.mean_bound} bounds)"
-        )
+        about = {
+            "hard": "the shares of h's votes",
+            "soft": f"h's mean probabilities ({self.mean_bound} bounds)",
+            "confident": f"the shares of draws in which h's network is at least {self.confidence} sure of a class",
+        }[self.votes]
         spent = "half on each of p_A and p_B" if self.interval == "pair" else "all on p_A, as Cohen et al."
         where = ", perturbed inputs off the data's grid included" if self.real_valued else ""
         return (
@@ -67,15 +82,17 @@ class Promise:
     @classmethod
     def from_json(cls, tree: Fields) -> "Promise":
         """Of what `to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
-        made = cls(
-            failure_probability=tree.number("failure_probability", 5e-324, 1.0 - 2**-53),
-            interval=cast(Interval, tree.choice("interval", INTERVALS)),
-            votes=cast(Votes, tree.choice("votes", VOTES)),
-            mean_bound=cast(MeanBound, tree.choice("mean_bound", MEAN_BOUNDS)),
-            real_valued=tree.flag("real_valued"),
-        )
+        err = tree.number("failure_probability", 5e-324, 1.0 - 2**-53)
+        interval = cast(Interval, tree.choice("interval", INTERVALS))
+        votes = cast(Votes, tree.choice("votes", VOTES))
+        mean_bound = cast(MeanBound, tree.choice("mean_bound", MEAN_BOUNDS))
+        real_valued = tree.flag("real_valued")
+        confidence = tree.optional("confidence", lambda: tree.number("confidence", 0.5, 1.0))
         tree.end()
-        return made
+        try:
+            return cls(err, interval, votes, mean_bound, real_valued, confidence)
+        except InvalidArgument as error:
+            raise RunError(f"{tree.where}: {error}") from None
 
 
 def check_failure_probability(value: float) -> float:
@@ -83,6 +100,24 @@ def check_failure_probability(value: float) -> float:
     if not 0.0 < value < 1.0:
         raise InvalidArgument(f"failure_probability must be in (0, 1), got {value}; 0.001 is customary.")
     return float(value)
+
+
+def check_confidence(value: float) -> float:
+    """kappa, or InvalidArgument, with the nearest ones, where it is no multiple of 1/64 in (1/2, 1).
+
+    Example:
+        >>> check_confidence(0.75)
+        0.75
+    """
+    step = value * CONFIDENCE_STEPS if math.isfinite(value) else 0.0
+    if 0.5 < value < 1.0 and step == int(step):
+        return float(value)
+    least, most = CONFIDENCE_STEPS // 2 + 1, CONFIDENCE_STEPS - 1
+    near = sorted({min(max(round(step + side), least), most) / CONFIDENCE_STEPS for side in (-0.49, 0.49)})
+    raise InvalidArgument(
+        f"confidence must be a multiple of 1/{CONFIDENCE_STEPS} in (0.5, 1), where the bins of soft votes end, got {value}; "
+        f"take {' or '.join(map(str, near))}."
+    )
 
 
 def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:

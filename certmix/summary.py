@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from certmix.certification.certify import Certificates
-from certmix.pareto import robust_shares
+from certmix.certification.votes import votes_of_h
+from certmix.promise import Promise
 from certmix.tables import percent_text
 
 if TYPE_CHECKING:
@@ -37,16 +38,13 @@ class RunSummary:
 
 def summarise(statistics: "Statistics", certificates: Certificates) -> list[RunSummary]:
     """A summary per rule of certificates of these draws."""
-    votes = "hard" if certificates.promise is None else certificates.promise.votes
-    g, h = statistics.accurate_probabilities, robust_shares(statistics, votes)
-    selected = statistics.selection_counts.sum(axis=1) + statistics.selection_invalid
-    draws = float((selected + statistics.estimation_draws).mean())
+    g = statistics.accurate_probabilities
+    h, votes = votes_of_h(statistics, certificates.promise or Promise())
+    draws = float((statistics.draws.num_selection + statistics.estimation_draws).mean())
     found = []
     for rule, radius in zip(certificates.rules, certificates.radius, strict=True):
         clean = None
         if g is not None:
-            clean = float(
-                rule.clean_accuracy(g, h, statistics.labels, accurate_vote=rule.accurate_vote)(rule.parameter)
-            )
+            clean = float(rule.clean_accuracy(g, h, statistics.labels, draws=votes)(rule.parameter))
         found.append(RunSummary(clean, float((radius == 0).mean()), draws, float(statistics.seconds.mean())))
     return found

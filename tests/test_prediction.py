@@ -153,3 +153,34 @@ def test_without_an_accurate_model_it_is_cohens_predictor_on_a_grid_too():
         MixturePredictor(**alone, num_estimation=5)
     with pytest.raises(InvalidArgument, match=r"inputs must be in \[0, 1\]"):
         mixture.predict(np.full((1, 1, 1, 1), 2.0))
+
+
+class Sure(torch.nn.Module):
+    """Confident in class 0 where the first pixel is below its middle by `offset`, undecided between 1 and 2 elsewhere."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = torch.nn.Parameter(torch.tensor(float(offset)))
+
+    def forward(self, inputs):
+        inside = self.offset - (inputs.flatten(1)[:, 0] - 0.5) > 0
+        return torch.where(inside[:, None], torch.tensor([9.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("err", [0.05, 0.01])
+@pytest.mark.parametrize(("share", "c"), [(0.42, 0.4), (0.38, 0.4), (0.6, 0.5)])
+def test_confident_votes_answer_wrongly_no_more_often_than_stated(share, c, err):
+    """Half of the draws are nobody's: the class that they would vote for is no rival, and the threshold counts them."""
+    images = torch.full((700, 1, 1, 1), 0.5)
+    mixture = MixturePredictor(
+        robust=Sure(0.5 * special.ndtri(share)), accurate=Constant([0.1, 0.1, 0.8]), rule=ThresholdRule(c), sigma=0.5,
+        num_classes=3, num_estimation=900, failure_probability=err, seed=1, confidence=0.75,
+    )  # fmt: skip
+    made = mixture.predict(images)
+    wrong = (made.classes != ABSTAIN) & (made.classes != (0 if share > c else 2))
+    assert stats.binomtest(int(wrong.sum()), len(images), err, alternative="greater").pvalue > 1e-5
+    radius = float(threshold_radius(share, 1e-300, c, 0.5))
+    overstated = int((made.radius > radius + 1e-9).sum())
+    assert stats.binomtest(overstated, len(images), err, alternative="greater").pvalue > 1e-5
+    assert (made.draws > 0).all()

@@ -13,6 +13,7 @@ PROMISES = [
     Promise(0.05, "cohen"),
     Promise(1e-9, votes="soft", mean_bound="hoeffding"),
     Promise(real_valued=True),
+    Promise(votes="confident", confidence=0.75),
 ]
 
 
@@ -34,6 +35,8 @@ def test_every_part_of_a_promise_is_in_its_words():
         ({"failure_probability": float("nan")}, r"failure_probability must be in \(0, 1\)"),
         ({"interval": "both"}, "interval must be one of pair, cohen, got 'both'"),
         ({"votes": "both"}, "votes must be one of hard, soft"),
+        ({"confidence": 0.75}, "confidence must be given for votes 'confident', and for these alone"),
+        ({"votes": "confident"}, "confidence must be given"),
         ({"mean_bound": "student"}, "mean_bound must be one of betting, bernstein, hoeffding"),
     ],
 )
@@ -50,5 +53,8 @@ def test_a_missing_or_unknown_field_is_refused(name):
     with pytest.raises(RunError, match="known fields only"):
         Promise.from_json(Fields({**tree, "more": 1}, "here"))
     del tree[name]
+    if name == "confidence":  # null and absent are one
+        assert Promise.from_json(Fields(tree, "here")) == Promise()
+        return
     with pytest.raises(RunError, match=name):
         Promise.from_json(Fields(tree, "here"))

@@ -7,6 +7,7 @@ from certmix.certification.bounds import bound_probabilities
 from certmix.certification.certify import certify
 from certmix.runs.store import Statistics
 from certmix.summary import RunSummary, summarise
+from tests.records import manifest
 
 
 def _statistics(accurate):
@@ -14,7 +15,8 @@ def _statistics(accurate):
     return Statistics(
         selection_counts=counts // 10, estimation_counts=counts, selection_invalid=np.zeros(4, int),
         estimation_invalid=np.array([0, 0, 0, 2]), labels=np.array([0, 0, 1, 1]), indices=np.arange(4),
-        accurate_probabilities=accurate, seconds=np.array([0.1, 0.2, 0.3, 0.4]), manifest=None,
+        accurate_probabilities=accurate, seconds=np.array([0.1, 0.2, 0.3, 0.4]),
+        estimation_deferred=np.zeros(4, int), manifest=manifest(num_selection=100),
     )  # fmt: skip
 
 
@@ -30,7 +32,7 @@ def test_every_column(accurate, clean):
         mixed.clean_accuracy,
     ) == clean  # h is wrong at the third input, the mixture at the second
     assert (one.abstained, mixed.abstained) == (0.25, 0.5)  # 520 votes certify nothing, 600 not at weight 0.8
-    assert one.draws == pytest.approx((4 * 1000 + 100 + 100 + 100 + 99) / 4)
+    assert one.draws == pytest.approx(1100)
     assert one.seconds == pytest.approx(0.25)
 
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
+from certmix.certification.votes import votes_of_h
 from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
 from certmix.files import write_whole
-from certmix.pareto import Candidate, candidate_from_statistics, robust_shares
+from certmix.pareto import Candidate, candidate_from_statistics
 from certmix.promise import Interval, Votes
-from certmix.rules import AccurateVote
+from certmix.rules import Rule
 
 if TYPE_CHECKING:
     from certmix.runs.draws import Draws
@@ -121,8 +122,8 @@ def certify_adaptive(
         real_valued=real_valued,
     )
     gate = aligned.gate()
-    robust = robust_shares(statistics, promise.votes)
-    low, high = right_weights(aligned.accurate_probabilities, robust, statistics.labels)
+    robust, draws = votes_of_h(statistics, promise)
+    low, high = right_weights(aligned.accurate_probabilities, robust, statistics.labels, draws=draws)
     return AdaptiveCertificates(certificates, gate, (low < gate) & (gate < high))
 
 
@@ -182,6 +183,7 @@ def adaptive_candidate(
         bounds=fixed.bounds,
         accurate=aligned.accurate_probabilities,
         robust=fixed.robust,
+        draws=fixed.draws,
         kind="adaptive",
         share=aligned.share,
         ceiling=values.ceiling,
@@ -200,13 +202,14 @@ class AdaptiveCandidate(Candidate):
     share: Floats = None  # type: ignore[assignment]
     ceiling: float = 1.0
 
-    def rules(self, wanted: Sequence[str]) -> list[str]:
+    def rules(self, wanted: Sequence[Rule]) -> list[Rule]:
         """Eq. 5 alone."""
-        return [rule for rule in wanted if rule == "linear"]
+        return [rule for rule in wanted if rule.kind == "linear"]
 
-    def clean(self, rule: str, rows: NDArray[np.int64], accurate_vote: AccurateVote = "class") -> CleanAccuracy:
+    def clean(self, rule: Rule, rows: NDArray[np.int64]) -> CleanAccuracy:
         """Clean accuracy over some of the inputs as a function of the floor, up to the ceiling; g votes with its softmax."""
-        low, high = right_weights(self.accurate[rows], self.robust[rows], self.labels[rows])
+        draws = None if self.draws is None else self.draws[rows]
+        low, high = right_weights(self.accurate[rows], self.robust[rows], self.labels[rows], draws=draws)
         share = self.share[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             begin, end = (low - self.ceiling * share) / (1 - share), (high - self.ceiling * share) / (1 - share)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from certmix.certification.soft import distribution_bounds, soft_bounds
+from certmix.certification.votes import ClassVotes, hard_votes, whole_votes
 from certmix.certifiers import CERTIFIERS
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
@@ -62,7 +63,12 @@ def bound_probabilities(
     """
     selection, estimation = _votes("selection_counts", selection_counts), _votes("estimation_counts", estimation_counts)
     outside = np.zeros(len(estimation), dtype=np.int64) if invalid is None else np.asarray(invalid, dtype=np.int64)
-    total = estimation.sum(axis=1) + outside
+    if selection.shape != estimation.shape:
+        raise InvalidArgument(
+            f"selection_counts and estimation_counts must have one shape, got {selection.shape} and {estimation.shape}."
+        )
+    votes = hard_votes(selection, estimation, outside)
+    total = votes.draws
     promise = Promise(failure_probability, interval)
     if len(total):
         if total.min() != total.max():
@@ -71,13 +77,11 @@ def bound_probabilities(
                 "a run that stopped early need its schedule; certify the run itself."
             )
         maximum_radius(int(total[0]), failure_probability, sigma, interval)
-    return hard_bounds(selection, estimation, outside, promise, sigma=sigma, labels=labels, indices=indices)
+    return pair_bounds(votes, promise, sigma=sigma, labels=labels, indices=indices)
 
 
-def hard_bounds(
-    selection: NDArray[np.int64],
-    estimation: NDArray[np.int64],
-    invalid: NDArray[np.int64],
+def pair_bounds(
+    votes: ClassVotes,
     promise: Promise,
     *,
     sigma: float,
@@ -86,36 +90,28 @@ def hard_bounds(
     labels: NDArray[np.int64] | None = None,
     indices: NDArray[np.int64] | None = None,
 ) -> ProbabilityBounds:
-    """`bound_probabilities` of a run.
+    """`bound_probabilities` of whole votes, hard or confident. A deferred draw is no vote, and no rival.
 
     Args:
-        selection, estimation, invalid, labels, indices: as there.
+        votes: with the class that other draws chose.
+        labels, indices: as there.
         promise: how the failure probability is spent.
         sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; p_A loses it, p_B gains it.
         spent: what each input's bounds may spend, shape (inputs,), where sampling could stop early.
     """
-    if selection.shape != estimation.shape:
-        raise InvalidArgument(
-            f"selection_counts and estimation_counts must have one shape, got {selection.shape} and {estimation.shape}."
-        )
     check_sigma(sigma)
-    total = estimation.sum(axis=1) + invalid
-    prediction = np.where(selection.sum(axis=1) > 0, selection.argmax(axis=1), ABSTAIN)
-    rows = np.arange(len(estimation))
-    top = estimation[rows, prediction]
-    rivals = np.concatenate([estimation, invalid[:, None]], axis=1)
-    rivals[rows, prediction] = 0  # ABSTAIN is -1, the invalid column: harmless, since its bounds are replaced below
+    prediction = votes.prediction
     err = np.asarray(promise.failure_probability if spent is None else spent, dtype=np.float64)
-    top_lower = clopper_pearson_lower(top, total, err * promise.share)
+    top_lower = clopper_pearson_lower(votes.of(prediction), votes.draws, err * promise.share)
     top_lower = np.maximum(np.nextafter(top_lower - total_variation, -1.0), 0.0)
     rival_upper = np.nextafter(1.0 - top_lower, 2.0)
     if promise.share < 1.0:
-        upper = clopper_pearson_upper(rivals.max(axis=1), total, err * (1.0 - promise.share))
+        upper = clopper_pearson_upper(votes.against(prediction), votes.draws, err * (1.0 - promise.share))
         rival_upper = np.minimum(rival_upper, np.nextafter(upper + total_variation, 2.0))
     chosen = prediction != ABSTAIN
     return ProbabilityBounds(
-        prediction=prediction.astype(np.int64),
+        prediction=prediction,
         top_lower=np.where(chosen, top_lower, 0.0),
         rival_upper=np.where(chosen, np.minimum(rival_upper, 1.0), 1.0),
         sigma=float(sigma),
@@ -133,17 +129,14 @@ def promise_of(
     votes: Votes | None = None,
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
+    confidence: float | None = None,
 ) -> Promise:
     """The promise that a run can keep, from what is asked for; arguments as `certmix.certify`.
 
     Raises: InvalidArgument: votes that the run does not hold, another failure probability or interval than those of its
         early stopping, or real_valued without integer noise.
     """
-    used: Votes = "soft" if statistics.draws.votes == "soft" else "hard"
-    if votes is not None:
-        used = check_choice("votes", votes, VOTES)
-    if used == "soft" and statistics.soft is None:
-        raise InvalidArgument("votes 'soft' need a run that holds them; sample with --votes soft or --votes both.")
+    used, confidence = _promised_votes(statistics, votes, confidence)
     schedule = statistics.draws.schedule
     if schedule is not None:
         declared = schedule.failure_probability
@@ -162,7 +155,30 @@ def promise_of(
     if real_valued:
         _ = statistics.draws.quantisation_distance  # refuses float noise
     err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
-    return Promise(err, interval, used, mean_bound, real_valued)
+    return Promise(err, interval, used, mean_bound, real_valued, confidence)
+
+
+def _promised_votes(
+    statistics: "Statistics", votes: Votes | None, confidence: float | None
+) -> tuple[Votes, float | None]:
+    """The votes of a promise, and their confidence: what was drawn for where nothing is asked."""
+    draws = statistics.draws
+    usual: Votes = "confident" if draws.confidence is not None else "soft" if draws.votes == "soft" else "hard"
+    used = usual if votes is None else check_choice("votes", votes, VOTES)
+    if confidence is not None and votes is None:
+        used = "confident"
+    if draws.confidence is not None:
+        if used != "confident" or confidence not in (None, draws.confidence):
+            raise InvalidArgument(
+                f"votes must be confident at {draws.confidence}, got {confidence or used!r}: this run stored no others; "
+                "sample with --votes soft for every confidence."
+            )
+        return used, draws.confidence
+    if used != "hard" and statistics.soft is None:
+        raise InvalidArgument(
+            f"votes {used!r} need a run that holds soft ones; sample with --votes soft or --votes both."
+        )
+    return used, confidence
 
 
 def bound_statistics(statistics: "Statistics", promise: Promise, *, distributions: bool = False) -> ProbabilityBounds:
@@ -191,10 +207,8 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
             labels=statistics.labels,
             indices=statistics.indices,
         )
-    return hard_bounds(
-        statistics.selection_counts,
-        statistics.estimation_counts,
-        statistics.estimation_invalid,
+    return pair_bounds(
+        whole_votes(statistics, promise),
         promise,
         sigma=statistics.sigma,
         total_variation=total_variation,
@@ -231,8 +245,8 @@ def maximum_radius(num_draws: int, failure_probability: float, sigma: float, int
 
 def reach(rules: Sequence[Rule], num_draws: int, promise: Promise, sigma: float) -> NDArray[np.float64]:
     """The largest radius that unanimous draws can certify by each rule, shape (rules,); 0 where none can be."""
-    votes = np.array([[num_draws, 0]])
-    bounds = hard_bounds(votes, votes, np.zeros(1, dtype=np.int64), promise, sigma=sigma)
+    unanimous = ClassVotes(np.zeros(1, dtype=np.int64), np.array([[num_draws, 0]]), np.array([num_draws]))
+    bounds = pair_bounds(unanimous, promise, sigma=sigma)
     return np.array([float(rule.radius(CERTIFIERS["exact"], bounds)[0]) for rule in rules])
 
 

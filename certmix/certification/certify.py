@@ -68,6 +68,7 @@ def certify(
     votes: Votes | None = None,
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
+    confidence: float | None = None,
 ) -> Certificates:
     """Certified radii of the mixture by any number of rules, from one set of draws.
 
@@ -83,22 +84,23 @@ def certify(
         certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or "cdf" for soft votes.
         failure_probability: in (0, 1), per input; 0.001, or that of the run's early stopping, where left out.
         interval: "pair" or "cohen"; see `bound_probabilities`.
-        votes: "hard" or "soft"; what the run was drawn for where left out. Fixed before looking: choosing what certifies
-            more voids the failure probability.
+        votes: "hard", "soft" or "confident"; what the run was drawn for where left out. Fixed before looking: choosing what
+            certifies more voids the failure probability.
         mean_bound: of soft votes: "betting", "bernstein" or "hoeffding"; fixed before looking, too.
         real_valued: certify perturbed inputs off the grid of integer noise too, for a predictor that quantises its
             input first: `quantisation_distance` is subtracted from every radius.
+        confidence: kappa of confident votes, for a run that holds soft ones; fixed, or chosen on other inputs.
     Returns: Certificates, radius of shape (rules, inputs).
     Raises: InvalidArgument: a value out of range or an unknown name; a promise asked of bounds, which have their own.
     """
     method, chosen = get_certifier(certifier), _rules(rules, mixing_weight)
-    asked = (failure_probability, interval, votes, mean_bound, real_valued)
+    asked = (failure_probability, interval, votes, mean_bound, real_valued, confidence)
     moved = 0.0
     if isinstance(statistics_or_bounds, ProbabilityBounds):
-        if asked != (None, "pair", None, "betting", False):
+        if asked != (None, "pair", None, "betting", False, None):
             raise InvalidArgument(
-                "failure_probability, interval, votes, mean_bound and real_valued must be left out with bounds, which were "
-                "made under a promise of their own; pass the Statistics, or make other bounds."
+                "failure_probability, interval, votes, mean_bound, real_valued and confidence must be left out with bounds, "
+                "which were made under a promise of their own; pass the Statistics, or make other bounds."
             )
         bounds = statistics_or_bounds
     else:
@@ -140,10 +142,14 @@ def _bounds(
     votes: Votes | None,
     mean_bound: MeanBound,
     real_valued: bool,
+    confidence: float | None,
 ) -> ProbabilityBounds:
     """Bounds under the promise asked for, with what the certifier needs."""
-    if method.votes == "soft" and votes == "hard":
-        raise InvalidArgument("certifier 'cdf' needs soft votes, got votes 'hard'; leave --certify-votes out.")
+    if method.votes == "soft" and (votes in ("hard", "confident") or confidence is not None):
+        raise InvalidArgument(
+            f"certifier 'cdf' needs soft votes, got votes {votes or 'confident'!r}; leave --certify-votes and "
+            "--confidence out."
+        )
     promise = promise_of(
         statistics,
         failure_probability=failure_probability,
@@ -151,5 +157,6 @@ def _bounds(
         votes="soft" if method.votes == "soft" else votes,
         mean_bound=mean_bound,
         real_valued=real_valued,
+        confidence=confidence,
     )
     return bound_statistics(statistics, promise, distributions=method.votes == "soft")

@@ -39,7 +39,7 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
                 row["radii"], row["certified_accuracy"], row["lower"], row["upper"], strict=True
             )
         }
-        certifier = row["certifier"] + (", soft votes" if row["votes"] == "soft" else "")
+        certifier = row["certifier"] + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
         body.append([f"{row['sigma']:g}", certifier, row["rule"], *(cells.get(r, "") for r in radii)])
     return render_table(headers, body, table_format)
 
@@ -70,6 +70,8 @@ def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
             f"{full - used} ({100 * (full - used) / full:.1f} %) saved; radii that it did not stop for are valid but smaller "
             "than a full run's"
         )
+    if draws.confidence is not None:
+        made += f", of which those below {draws.confidence} were deferred"
     if draws.votes != "hard":
         made += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
     gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""

@@ -13,7 +13,6 @@ from certmix.cli.options import (
     ForceOption,
     PromiseOptions,
     RadiiOption,
-    RuleOptions,
     RunOption,
     RunsArgument,
     Sources,
@@ -77,7 +76,7 @@ def certify_command(
     if counts is not None:
         from certmix.cli.counts import certify_counts
 
-        own = option_names(Output, RuleOptions) | {"certifier", "failure_probability", "interval"}
+        own = option_names(Output) | {"mixing_weight", "threshold", "certifier", "failure_probability", "interval"}
         refuse_others(context, "certify --counts", own | {"counts", "sigma", "out", "force", "radii"})
         need("certify --counts", sigma=draws.sigma)
         certify_counts(counts, draws.sigma or 0.0, promise, radii, output, out=out, force=force)
@@ -109,7 +108,8 @@ def draw_to_certify(
 
     err = promise.failure_probability or DEFAULT_FAILURE_PROBABILITY
     planned = Promise(err, promise.interval)  # type: ignore[arg-type]  # checked while parsing
-    plan = Plan(sources, draws, execution, out, promise.rules(), planned)
+    declared = promise.confidence if draws.votes == "hard" else None
+    plan = Plan(sources, draws, execution, out, promise.rules(), planned, declared)
     check_promise(promise, draws)
     if mixture is not None:
         check_mixture(mixture, sources, promise.certify_votes or ("soft" if draws.votes == "soft" else "hard"))

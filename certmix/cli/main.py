@@ -9,6 +9,7 @@ from certmix.cli import train as train
 from certmix.cli import sample as sample
 from certmix.cli import certify as certify
 from certmix.cli import pareto as pareto
+from certmix.cli import chain as chain
 from certmix.cli import plot as plot
 from certmix.cli import predict as predict
 from certmix.cli import verify as verify

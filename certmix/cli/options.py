@@ -12,6 +12,7 @@ import typer
 
 from certmix.cli.command import option
 from certmix.cli.values import (
+    CONFIDENCE,
     COUNT,
     NOISE_SEED,
     POSITIVE,
@@ -92,6 +93,14 @@ ThresholdOption = Annotated[
     option(
         "--threshold", "C", "h's class where its probability is above C, else g's; repeatable.", THRESHOLD, CERTIFICATES
     ),
+]
+_CONFIDENCE_HELP = "A draw votes only where h's network is this sure of a class: a multiple of 1/64 above 0.5"
+ConfidenceOption = Annotated[
+    float | None, option("--confidence", "K", f"{_CONFIDENCE_HELP}.", CONFIDENCE, CERTIFICATES)
+]
+ConfidencesOption = Annotated[
+    list[float] | None,
+    option("--confidence", "K", f"{_CONFIDENCE_HELP}; of several, --choose-on picks one.", CONFIDENCE, CERTIFICATES),
 ]
 CertifierOption = Annotated[
     list[str] | None,
@@ -241,6 +250,7 @@ class RuleOptions:
     panel: ClassVar[str] = CERTIFICATES
     mixing_weight: MixingWeightOption = None
     threshold: ThresholdOption = None
+    confidence: ConfidenceOption = None
 
     def rules(self, accurate_vote: str = "class") -> "list[Rule]":
         """The rules asked for, weights first; h alone where none was."""
@@ -283,6 +293,7 @@ class PromiseOptions(RuleOptions):
                 votes=self.certify_votes,  # type: ignore[arg-type]
                 mean_bound=self.mean_bound,  # type: ignore[arg-type]
                 real_valued=self.real_valued,
+                confidence=self.confidence,
             )
             for name in self.certifiers
         ]
@@ -297,6 +308,7 @@ class PromiseOptions(RuleOptions):
             interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
             votes=self.certify_votes,  # type: ignore[arg-type]
             mean_bound=self.mean_bound,  # type: ignore[arg-type]
+            confidence=self.confidence,
         )
         return bound_statistics(statistics, promise)
 

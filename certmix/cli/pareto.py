@@ -12,6 +12,7 @@ from certmix.cli.options import (
     AccurateVoteOption,
     CertifiedVotesOption,
     CertifierOption,
+    ConfidencesOption,
     FailureProbabilityOption,
     IntervalOption,
     MeanBoundOption,
@@ -90,6 +91,7 @@ def pareto_command(
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
     certify_votes: CertifiedVotesOption = None,
+    confidence: ConfidencesOption = None,
     mean_bound: MeanBoundOption = "betting",
     interval: IntervalOption = "pair",
     radii: RadiiOption = None,
@@ -111,13 +113,13 @@ def pareto_command(
         refuse_others(context, "pareto --log", _SWEEP | {"log", "accurate_log", "printed_rounding"})
         candidates = _from_logs(log, accurate_log, printed_rounding)
     else:
-        own = {"runs", "adaptive", "failure_probability", "interval", "certify_votes", "mean_bound"}
+        own = {"runs", "adaptive", "failure_probability", "interval", "certify_votes", "mean_bound", "confidence"}
         refuse_others(context, "pareto RUN", _SWEEP | own)
         spent = PromiseOptions(
             certifier=certifiers, failure_probability=failure_probability, interval=interval,
             certify_votes=certify_votes, mean_bound=mean_bound,
         )  # fmt: skip
-        candidates = _from_runs(runs, spent, adaptive)
+        candidates = _from_runs(runs, spent, adaptive, confidence or [])
     results = [
         pareto_frontier(
             candidates,
@@ -140,7 +142,9 @@ def pareto_command(
     output.show({**sweeps[0], "sweeps": sweeps, "files": files}, tables, notes)
 
 
-def _from_runs(runs: list[Path] | None, promise: PromiseOptions, adaptive: bool) -> "list[Candidate]":
+def _from_runs(
+    runs: list[Path] | None, promise: PromiseOptions, adaptive: bool, confidences: list[float]
+) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_gate
     from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
@@ -157,6 +161,8 @@ def _from_runs(runs: list[Path] | None, promise: PromiseOptions, adaptive: bool)
             "distributions": "cdf" in promise.certifiers,
         }
         found.append(candidate_from_statistics(run.statistics, mean_bound=cast(Any, promise.mean_bound), **how))  # type: ignore[arg-type]
+        for kappa in () if run.statistics.draws.confidence else confidences:
+            found.append(candidate_from_statistics(run.statistics, **{**how, "votes": None}, confidence=kappa))  # type: ignore[arg-type]
         weights = read_gate(*run.folders) if adaptive else None
         if weights is not None:
             found.append(adaptive_candidate(run.statistics, weights, **how))  # type: ignore[arg-type]

@@ -81,6 +81,7 @@ def predict_command(
         num_selection=num_selection,
         num_estimation=num_estimation,
         grid_levels=data.grid_levels,
+        confidence=wanted.confidence,
         batch_size=batch_size or 200,
         device=str(choose_device(device)),
         seed=seed,

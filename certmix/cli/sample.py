@@ -44,6 +44,7 @@ def sample_command(
       torchrun --nproc-per-node 8 -m certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --out runs/half
       certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --seed 1 --shard 0/4 --out runs/part-0
     Early stopping (--stop-at-radius, --radius-tolerance) decides by one rule, at --failure-probability.
+    --confidence stores hard votes of confident draws alone; --votes soft or both hold those of every confidence.
     """
     from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.runs.store import read_statistics
@@ -51,7 +52,7 @@ def sample_command(
     need("sample", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
     assert out is not None
     promise = Promise(failure_probability or DEFAULT_FAILURE_PROBABILITY)
-    plan = Plan(sources, draws, execution, out, wanted.rules(), promise)
+    plan = Plan(sources, draws, execution, out, wanted.rules(), promise, wanted.confidence)
     if not draw(plan, output):
         return
     statistics = read_statistics(out)
@@ -69,6 +70,7 @@ class Plan:
     out: Path
     rules: "Sequence[Rule]"
     promise: "Promise"
+    confidence: "float | None" = None  # declared before drawing
 
 
 def draw(plan: Plan, output: Output) -> bool:
@@ -114,6 +116,7 @@ def draw(plan: Plan, output: Output) -> bool:
             seed_from=draws.seed_from,
             on_invalid=draws.on_invalid,  # type: ignore[arg-type]
             schedule=schedule,
+            confidence=plan.confidence,
             out=plan.out,
             execution=how,
             progress=progress,

@@ -4,20 +4,24 @@ Clean accuracy is that of the mixture of g and of h's vote shares, which estimat
 Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
 """
 
-from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics, robust_shares
-from certmix.pareto.frontier import pareto_frontier
+from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics
+from certmix.pareto.chains import ChainCandidate, chain_candidate, choose_thresholds
+from certmix.pareto.frontier import pareto_frontier, split_rows
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
 
 __all__ = [
     "Candidate",
+    "ChainCandidate",
     "MatchedPair",
     "ParetoResult",
     "Unreached",
     "candidate_from_log",
     "candidate_from_statistics",
+    "chain_candidate",
+    "choose_thresholds",
     "holm",
     "paired_p_values",
     "pareto_frontier",
-    "robust_shares",
+    "split_rows",
 ]

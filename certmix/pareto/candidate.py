@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_statistics, promise_of
+from certmix.certification.votes import votes_of_h
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.promise import Interval, MeanBound, Votes
-from certmix.rules import RULES, AccurateVote
+from certmix.rules import Rule
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -29,13 +30,15 @@ class Candidate:
         bounds: with labels and indices.
         accurate: g's probabilities, shape (inputs, classes).
         robust: h's votes, shape (inputs, classes).
-        kind: "fixed" rules, or "adaptive"; a sweep takes one candidate per sigma and kind.
+        kind: "fixed" rules, or "adaptive"; a sweep takes one candidate per sigma and kind, and several of confident votes.
+        draws: what the votes are shares of, shape (inputs,); each row's sum where None.
     """
 
     bounds: ProbabilityBounds
     accurate: Floats
     robust: Floats
     kind: str = "fixed"
+    draws: Floats | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -43,15 +46,19 @@ class Candidate:
         assert self.bounds.labels is not None
         return self.bounds.labels
 
-    def rules(self, wanted: Sequence[str]) -> list[str]:
-        """Of the rules wanted, by kind, those that this candidate can follow."""
+    @property
+    def confidence(self) -> float | None:
+        """That of confident votes; None for others."""
+        return None if self.bounds.promise is None else self.bounds.promise.confidence
+
+    def rules(self, wanted: Sequence[Rule]) -> list[Rule]:
+        """Of the rules wanted, those that this candidate can follow."""
         return list(wanted)
 
-    def clean(self, rule: str, rows: Rows, accurate_vote: AccurateVote = "class") -> CleanAccuracy:
-        """Clean accuracy over some of the inputs, as a function of the parameter of a rule of this kind."""
-        return RULES[rule].clean_accuracy(
-            self.accurate[rows], self.robust[rows], self.labels[rows], accurate_vote=accurate_vote
-        )
+    def clean(self, rule: Rule, rows: Rows) -> CleanAccuracy:
+        """Clean accuracy over some of the inputs, as a function of the rule's parameter."""
+        draws = None if self.draws is None else self.draws[rows]
+        return rule.clean_accuracy(self.accurate[rows], self.robust[rows], self.labels[rows], draws=draws)
 
 
 def candidate_from_statistics(
@@ -62,6 +69,7 @@ def candidate_from_statistics(
     votes: Votes | None = None,
     mean_bound: MeanBound = "betting",
     distributions: bool = False,
+    confidence: float | None = None,
 ) -> Candidate:
     """A candidate from stored draws in which g was recorded; arguments as `certify`.
 
@@ -75,19 +83,17 @@ def candidate_from_statistics(
             "sample it with --accurate."
         )
     promise = promise_of(
-        statistics, failure_probability=failure_probability, interval=interval, votes=votes, mean_bound=mean_bound
+        statistics,
+        failure_probability=failure_probability,
+        interval=interval,
+        votes=votes,
+        mean_bound=mean_bound,
+        confidence=confidence,
     )
     bounds = bound_statistics(statistics, promise, distributions=distributions)
-    return Candidate(
-        bounds, statistics.accurate_probabilities.astype(np.float64), robust_shares(statistics, promise.votes)
-    )
-
-
-def robust_shares(statistics: "Statistics", votes: Votes) -> Floats:
-    """h at the clean inputs, as its draws estimate it: vote counts, or mean probabilities for "soft" votes."""
-    if votes == "soft" and statistics.soft is not None:
-        return statistics.soft.mean_probabilities(statistics.num_classes)
-    return statistics.estimation_counts.astype(np.float64)
+    votes_of_g = statistics.accurate_probabilities.astype(np.float64)
+    robust, draws = votes_of_h(statistics, promise)
+    return Candidate(bounds, votes_of_g, robust, draws=draws)
 
 
 def candidate_from_log(bounds: ProbabilityBounds, accurate_predictions: ArrayLike) -> Candidate:

@@ -15,7 +15,7 @@ from certmix.pareto.candidate import Candidate, candidate_from_statistics
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
 from certmix.promise import check_choice
-from certmix.rules import RULES, AccurateVote, LinearRule, Rule
+from certmix.rules import AccurateVote, LinearRule, Rule, rule_named
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -28,7 +28,7 @@ Mode = Literal["all", "matched"]
 def pareto_frontier(
     candidates: "Sequence[Candidate | Statistics]",
     *,
-    rules: Sequence[str] = ("linear",),
+    rules: Sequence[str | Rule] = ("linear",),
     accurate_vote: AccurateVote = "class",
     baseline: float | None = None,
     target: float | None = None,
@@ -43,11 +43,12 @@ def pareto_frontier(
     For each sigma and kind of rule the parameter is found exactly. Since h's prediction does not depend on it and every
     radius is monotone in it, the strongest admissible parameter dominates all others of its pair: mode "all" is the
     frontier over all parameters at or above the target. Mode "matched" takes the one whose clean accuracy is nearest
-    above the target.
+    above the target. Of several candidates of one sigma with confident votes, each rule gets the confidence that certifies
+    most on the inputs to choose on, summed over the radii.
 
     Args:
-        candidates: one per sigma, over the same inputs.
-        rules: kinds of rules, such as ("linear", "threshold").
+        candidates: over the same inputs, one per sigma, and any number of it with confident votes.
+        rules: kinds of rules, such as ("linear", "threshold"), or rules whose parameter is to be found.
         accurate_vote: how g votes, "class" or "softmax".
         baseline: sigma of the candidate whose clean accuracy at weight 1 is the target.
         target: clean accuracy in [0, 1], where no baseline is given.
@@ -59,19 +60,23 @@ def pareto_frontier(
     Raises: InvalidArgument: candidates over different inputs, no such baseline, a target that no pair reaches.
     """
     distributions = get_certifier(certifier).votes == "soft"
-    for kind in rules:
-        check_choice("rules", kind, tuple(RULES))
+    wanted = [rule_named(rule, accurate_vote) if isinstance(rule, str) else rule for rule in rules]
     family = [
         c if isinstance(c, Candidate) else candidate_from_statistics(c, distributions=distributions) for c in candidates
     ]
-    family = _checked(sorted(family, key=lambda c: c.bounds.sigma), baseline, target, mode, split)
-    choose, report = _split(len(family[0].labels), split, seed)
+    family = _checked(
+        sorted(family, key=lambda c: (c.bounds.sigma, c.confidence or 0.0)), baseline, target, mode, split
+    )
+    choose, report = split_rows(len(family[0].labels), split, seed)
     base = next((c for c in family if c.bounds.sigma == baseline and c.kind == "fixed"), None)
-    aim = float(base.clean("linear", choose, accurate_vote)(1.0)) if base else float(target or 0.0)
-    entries, unreached = _entries(family, rules, accurate_vote, certifier, choose, aim, mode)
+    h_alone = LinearRule(1.0, accurate_vote)
+    aim = float(base.clean(h_alone, choose)(1.0)) if base else float(target or 0.0)
+    entries, unreached = _entries(family, wanted, certifier, choose, aim, mode)
     if not entries:
         raise InvalidArgument(unreached[-1].why)
-    alone = [_Entry(c, LinearRule(1.0, accurate_vote), certifier) for c in family if c.kind == "fixed"]
+    entries = _best_confidence(entries, choose, radii)
+    plain = {c.bounds.sigma: c for c in reversed(family) if c.kind == "fixed"}  # the first of each sigma
+    alone = [_Entry(c, h_alone, certifier) for c in reversed(plain.values())]
     made, made_alone = ([entry.certify(report) for entry in group] for group in (entries, alone))
     reference = next((c for entry, c in zip(alone, made_alone, strict=True) if entry.candidate is base), None)
     at = _radii(radii, [*made, *([] if reference is None else [reference])])
@@ -111,15 +116,14 @@ class _Entry:
 
 def _pair(entry: _Entry, made: Certificates, p_value: Floats, rows: Rows, at: Floats) -> MatchedPair:
     candidate, rule = entry.candidate, entry.rule
-    accuracy = float(candidate.clean(rule.kind, rows, rule.accurate_vote)(rule.parameter))
+    accuracy = float(candidate.clean(rule, rows)(rule.parameter))
     curve = certified_accuracy(made, candidate.labels[rows], at)
     return MatchedPair(candidate.bounds.sigma, rule, accuracy, made, curve, p_value, candidate.kind)
 
 
 def _entries(
     family: list[Candidate],
-    rules: Sequence[str],
-    accurate_vote: AccurateVote,
+    rules: Sequence[Rule],
     certifier: str,
     choose: Rows,
     aim: float,
@@ -128,16 +132,30 @@ def _entries(
     """Every candidate by every rule at the parameter that keeps the aim, and what is left out."""
     entries, unreached = [], []
     for candidate in family:
-        for kind in candidate.rules(rules):
+        for form in candidate.rules(rules):
             try:
-                clean = candidate.clean(kind, choose, accurate_vote)
-                rule = RULES[kind](clean.best(aim) if mode == "all" else clean.matched(aim), accurate_vote)
+                clean = candidate.clean(form, choose)
+                rule = form.with_parameter(clean.best(aim) if mode == "all" else clean.matched(aim))
                 entry = _Entry(candidate, rule, certifier)
                 entry.certify(choose[:1])
                 entries.append(entry)
             except InvalidArgument as error:
-                unreached.append(Unreached(candidate.bounds.sigma, kind, str(error)))
+                unreached.append(Unreached(candidate.bounds.sigma, form.kind, str(error)))
     return entries, unreached
+
+
+def _best_confidence(entries: list[_Entry], choose: Rows, radii: ArrayLike | None) -> list[_Entry]:
+    """Of the entries that differ in the confidence of votes alone, the one that certifies most (the first on ties)."""
+    best: dict[tuple[float, str, bool, Rule], tuple[float, _Entry]] = {}
+    made = [entry.certify(choose) for entry in entries]
+    at = _radii(radii, made)
+    for entry, certificates in zip(entries, made, strict=True):
+        c = entry.candidate
+        score = float(certified_accuracy(certificates, c.labels[choose], at).accuracy.sum())
+        key = (c.bounds.sigma, c.kind, c.confidence is None, entry.rule.with_parameter(0.0))
+        if key not in best or score > best[key][0]:
+            best[key] = score, entry
+    return [entry for _, entry in best.values()]
 
 
 def _radii(radii: ArrayLike | None, made: Sequence[Certificates]) -> Floats:
@@ -161,9 +179,14 @@ def _checked(
     if split is not None and not 0.0 < split < 1.0:
         raise InvalidArgument(f"split must be in (0, 1), got {split}; 0.5 chooses on half of the inputs.")
     sigmas = [candidate.bounds.sigma for candidate in family if candidate.kind == "fixed"]
-    kinds = {(candidate.bounds.sigma, candidate.kind) for candidate in family}
+    kinds = {(candidate.bounds.sigma, candidate.kind, candidate.confidence) for candidate in family}
     if len(kinds) < len(family):
         raise InvalidArgument(f"a sweep takes one run per sigma, got {', '.join(f'{s:g}' for s in sigmas)}.")
+    if split is None and len({(sigma, kind, sure is None) for sigma, kind, sure in kinds}) < len(kinds):
+        raise InvalidArgument(
+            "of several confidences one is chosen, which must be on other inputs than are reported; give a split "
+            "(--choose-on 0.5)."
+        )
     if baseline is not None and baseline not in sigmas:
         raise InvalidArgument(
             f"baseline must be one of the sigmas {', '.join(f'{s:g}' for s in sigmas)}, got {baseline:g}."
@@ -179,7 +202,8 @@ def _checked(
     return family
 
 
-def _split(inputs: int, split: float | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_rows(inputs: int, split: float | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(positions to choose on, positions to report); all of them twice without a split."""
     rows = np.arange(inputs)
     if split is None:
         return rows, rows

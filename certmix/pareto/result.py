@@ -38,7 +38,13 @@ class MatchedPair:
     def label(self) -> str:
         """Such as "sigma 0.5, weight 0.8123"."""
         name = "floor" if self.kind == "adaptive" else self.rule.title
-        return f"sigma {self.sigma:g}, {name} {self.rule.parameter:.4g}"
+        sure = "" if self.confidence is None else f", confident at {self.confidence:.4g}"
+        return f"sigma {self.sigma:g}, {name} {self.rule.parameter:.4g}{sure}"
+
+    @property
+    def confidence(self) -> float | None:
+        """Of confident votes; None for others."""
+        return None if self.certificates.promise is None else self.certificates.promise.confidence
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
@@ -46,6 +52,7 @@ class MatchedPair:
             "sigma": self.sigma,
             "kind": self.kind,
             "rule": self.rule.to_json(),
+            "confidence": self.confidence,
             "clean_accuracy": self.clean_accuracy,
             "radii": self.curve.radii.tolist(),
             "certified_accuracy": self.curve.accuracy[0].tolist(),

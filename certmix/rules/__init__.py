@@ -1,7 +1,7 @@
 """How g and h become one classifier: a file per rule. A certificate is where the envelope of h leaves the rule's region."""
 
 from certmix.rules.linear import LinearRule
-from certmix.rules.registry import RULES, rule_from_json
+from certmix.rules.registry import RULES, rule_from_json, rule_named
 from certmix.rules.rule import ACCURATE_VOTES, AccurateVote, Rule, accurate_votes
 from certmix.rules.threshold import ThresholdRule, threshold_radius
 
@@ -14,5 +14,6 @@ __all__ = [
     "ThresholdRule",
     "accurate_votes",
     "rule_from_json",
+    "rule_named",
     "threshold_radius",
 ]

@@ -1,6 +1,6 @@
 """Eq. 5: the mixture (1 - a) g + a h of class probabilities, at one mixing weight a."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,10 +52,10 @@ class LinearRule:
         """See `Rule.radius`: Lemma 3.2 with the certifier's margin curve."""
         return certifier.certify(bounds, self.mixing_weight)
 
-    def decide(self, accurate: ArrayLike, robust: ArrayLike) -> NDArray[np.int64]:
+    def decide(self, accurate: ArrayLike, robust: ArrayLike, *, draws: ArrayLike | None = None) -> NDArray[np.int64]:
         """See `Rule.decide`."""
         g = accurate_votes(accurate, self.accurate_vote)
-        mixed = (1.0 - self.mixing_weight) * g + self.mixing_weight * vote_shares(robust)
+        mixed = (1.0 - self.mixing_weight) * g + self.mixing_weight * vote_shares(robust, draws)
         return np.asarray(mixed.argmax(axis=-1), dtype=np.int64)
 
     def lead(self, candidate: int, accurate: Floats, lower: Floats, upper: Floats) -> float:
@@ -64,12 +64,15 @@ class LinearRule:
         lead = (1.0 - self.mixing_weight) * (g[candidate] - g) + self.mixing_weight * (lower[candidate] - upper)
         return float(np.delete(lead, candidate).min())
 
-    @classmethod
     def clean_accuracy(
-        cls, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, accurate_vote: AccurateVote = "class"
+        self, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
     ) -> CleanAccuracy:
         """See `Rule.clean_accuracy`; ties are wrong."""
-        return clean_accuracy(accurate_votes(accurate, accurate_vote), robust, labels)
+        return clean_accuracy(accurate_votes(accurate, self.accurate_vote), robust, labels, draws=draws)
+
+    def with_parameter(self, parameter: float) -> "LinearRule":
+        """See `Rule.with_parameter`."""
+        return replace(self, mixing_weight=parameter)
 
     def to_json(self) -> dict[str, object]:
         """See `Rule.to_json`."""

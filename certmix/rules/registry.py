@@ -11,6 +11,13 @@ from certmix.rules.threshold import ThresholdRule
 RULES: dict[str, type[LinearRule] | type[ThresholdRule]] = {rule.kind: rule for rule in (LinearRule, ThresholdRule)}
 
 
+def rule_named(kind: str, accurate_vote: AccurateVote = "class") -> Rule:
+    """The rule of that kind, at parameter 0 until it gets another. Raises InvalidArgument where there is none."""
+    if kind not in RULES:
+        raise InvalidArgument(f"rules must be one of {', '.join(RULES)}, got {kind!r}.")
+    return RULES[kind](0.0, accurate_vote)
+
+
 def rule_from_json(tree: Fields) -> Rule:
     """Of what `Rule.to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
     kind = RULES[tree.choice("kind", tuple(RULES))]

@@ -51,12 +51,13 @@ class Rule(Protocol):
         """
         ...
 
-    def decide(self, accurate: ArrayLike, robust: ArrayLike) -> NDArray[np.int64]:
+    def decide(self, accurate: ArrayLike, robust: ArrayLike, *, draws: ArrayLike | None = None) -> NDArray[np.int64]:
         """Class of the mixture where g and h are known.
 
         Args:
             accurate: g's probabilities, shape (inputs, classes).
-            robust: h's vote counts or probabilities, shape (inputs, classes); each row is divided by its sum.
+            robust: h's vote counts or probabilities, shape (inputs, classes).
+            draws: what they are divided by, shape (inputs,); each row's sum where left out, which counts no deferred draw.
         Returns: shape (inputs,); the first class on ties.
         """
         ...
@@ -71,11 +72,15 @@ class Rule(Protocol):
         """
         ...
 
-    @classmethod
     def clean_accuracy(
-        cls, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, accurate_vote: AccurateVote = "class"
+        self, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
     ) -> CleanAccuracy:
-        """Clean accuracy as an exact step function of the parameter; arguments as `decide`, labels of shape (inputs,)."""
+        """Clean accuracy as an exact step function of the parameter, whatever it is here; arguments as `decide`, labels of
+        shape (inputs,)."""
+        ...
+
+    def with_parameter(self, parameter: float) -> "Rule":
+        """The same rule at another parameter."""
         ...
 
     def to_json(self) -> dict[str, object]:

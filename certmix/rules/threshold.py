@@ -1,6 +1,6 @@
 """The confidence threshold: h's class where its smoothed probability exceeds c, elsewhere g's class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -49,6 +49,14 @@ def threshold_radius(
     return np.minimum(envelope.crossing_radius(top, rival, sigma), envelope.top_radius(top, threshold, sigma))
 
 
+def envelope_of(certifier: Certifier, what: str) -> Envelope:
+    """The certifier's envelope, or InvalidArgument where it has none, which `what` needs."""
+    if certifier.envelope is None:
+        able = ", ".join(name for name, one in CERTIFIERS.items() if one.envelope is not None)
+        raise InvalidArgument(f"certifier must be one with an envelope for {what} ({able}), got {certifier.name!r}.")
+    return certifier.envelope
+
+
 @dataclass(frozen=True)
 class ThresholdRule:
     """h's class where its smoothed probability exceeds c, elsewhere g's class: see `threshold_radius`.
@@ -84,18 +92,12 @@ class ThresholdRule:
 
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i."""
-        if certifier.envelope is None:
-            able = ", ".join(name for name, one in CERTIFIERS.items() if one.envelope is not None)
-            raise InvalidArgument(
-                f"certifier must be one with an envelope for a threshold ({able}), got {certifier.name!r}."
-            )
-        return threshold_radius(
-            bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=certifier.envelope
-        )
+        envelope = envelope_of(certifier, "a threshold")
+        return threshold_radius(bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=envelope)
 
-    def decide(self, accurate: ArrayLike, robust: ArrayLike) -> NDArray[np.int64]:
+    def decide(self, accurate: ArrayLike, robust: ArrayLike, *, draws: ArrayLike | None = None) -> NDArray[np.int64]:
         """See `Rule.decide`."""
-        h = vote_shares(robust)
+        h = vote_shares(robust, draws)
         kept = h.max(axis=-1) > self.threshold
         return np.asarray(np.where(kept, h.argmax(axis=-1), np.argmax(accurate, axis=-1)), dtype=np.int64)
 
@@ -108,12 +110,15 @@ class ThresholdRule:
             upper = np.append(upper, self.threshold)
         return float(needed - np.delete(upper, candidate).max())
 
-    @classmethod
     def clean_accuracy(
-        cls, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, accurate_vote: AccurateVote = "class"
+        self, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
     ) -> CleanAccuracy:
         """See `Rule.clean_accuracy`."""
-        return threshold_accuracy(accurate, robust, labels)
+        return threshold_accuracy(accurate, robust, labels, draws=draws)
+
+    def with_parameter(self, parameter: float) -> "ThresholdRule":
+        """See `Rule.with_parameter`."""
+        return replace(self, threshold=parameter)
 
     def to_json(self) -> dict[str, object]:
         """See `Rule.to_json`."""

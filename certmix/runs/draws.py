@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from certmix.certification.schedule import Schedule
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields, first_difference
+from certmix.promise import check_confidence
 
 Votes = Literal["hard", "soft", "both"]
 SeedSource = Literal["fresh", "chosen", "derived"]
@@ -121,6 +122,8 @@ class Draws:
         seed_text: public text behind a derived seed.
         on_invalid: what a non-finite output is: an "error", or "count"ed as a vote against.
         schedule: looks at which an input could stop early; None where all draws were made.
+        confidence: below which a draw was deferred instead of counted, hard votes only; see
+            `certmix.intervals.confidence`. None where every draw voted.
     """
 
     model: ModelRecord
@@ -137,6 +140,7 @@ class Draws:
     seed_text: str | None = None
     on_invalid: Literal["error", "count"] = "error"
     schedule: Schedule | None = None
+    confidence: float | None = None
 
     @property
     def size(self) -> int:
@@ -200,6 +204,8 @@ class Draws:
                 made[name] = {field.name: getattr(made[name], field.name) for field in fields(made[name])}
         made["dataset"] |= {"subset": dict(self.dataset.subset), "input_shape": list(self.dataset.input_shape)}
         schedule = None if self.schedule is None else self.schedule.to_json()
+        if self.confidence is None:
+            del made["confidence"]
         return {**made, "seed": hex(self.seed), "schedule": schedule}
 
     @classmethod
@@ -226,9 +232,25 @@ class Draws:
                 "schedule",
                 lambda: Schedule.from_json(tree.part("schedule"), sigma=sigma, num_estimation=num_estimation),
             ),
+            confidence=tree.optional("confidence", lambda: tree.number("confidence", 0.5, 1.0)),
         )
         tree.end()
+        if made.confidence is not None:
+            try:
+                check_stored_confidence(made.confidence, made.votes)
+            except InvalidArgument as error:
+                raise RunError(f"{tree.where}: {error}") from None
         return made
+
+
+def check_stored_confidence(confidence: float, votes: Votes) -> None:
+    """Raise InvalidArgument where draws of these votes cannot be stored as confident or deferred."""
+    check_confidence(confidence)
+    if votes != "hard":
+        raise InvalidArgument(
+            f"confidence is declared before drawing for votes hard alone, got votes {votes!r}, which hold every "
+            "confidence; leave it out, and give it to certify."
+        )
 
 
 def _seed(tree: Fields) -> int:

@@ -27,6 +27,7 @@ _TYPES = {
     "seconds": pa.float64(),
 }
 _SOFT_TYPES = {"soft_prediction": pa.int64(), "soft_rivals": _INTEGERS, "soft_histograms": _INTEGERS}
+_DEFERRED = "estimation_deferred"  # a column of runs with a confidence alone
 _PARTIAL_TYPES = {"index": pa.int64(), "draws": pa.int64(), "seconds": pa.float64(), "counts": _INTEGERS}
 
 
@@ -43,6 +44,7 @@ class InputRecord:
     accurate_probabilities: NDArray[np.float32] | None
     seconds: float
     soft: SoftRow | None = None
+    estimation_deferred: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class PartialRecord:
 
 def to_table(records: Sequence[InputRecord], draws: Draws) -> pa.Table:
     """A shard of these records."""
-    columns = {name: pa.array([getattr(r, name) for r in records], type=kind) for name, kind in _TYPES.items()}
+    types = _TYPES if draws.confidence is None else {**_TYPES, _DEFERRED: pa.int64()}
+    columns = {name: pa.array([getattr(r, name) for r in records], type=kind) for name, kind in types.items()}
     columns |= _soft_columns([record.soft for record in records])
     return pa.table(columns).replace_schema_metadata({b"certmix_seed": hex(draws.seed).encode()})
 
@@ -81,13 +84,21 @@ def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
     index, label = checked.column("index"), checked.column("label")
     checked.rule(index, "an index >= 0", index >= 0)
     checked.rule(index, f"a label in [0, {width})", (label >= 0) & (label < width))
+    deferred = np.zeros(len(table), dtype=np.int64)
+    if draws.confidence is not None:
+        deferred = checked.column(_DEFERRED)
+        checked.rule(index, "deferred draws >= 0", (deferred >= 0) & (deferred <= draws.num_estimation))
     counts = {}
     for stage, totals in (("selection", (draws.num_selection,)), ("estimation", draws.allowed_totals())):
         votes, invalid = checked.lists(f"{stage}_counts", width, np.int64), checked.column(f"{stage}_invalid")
         most = max(totals)
         small = (votes >= 0).all(axis=1) & (votes <= most).all(axis=1) & (invalid >= 0) & (invalid <= most)
-        said = " or ".join(map(str, totals))
-        checked.rule(index, f"{said} {stage} votes", small & np.isin(votes.sum(axis=1) + invalid, totals))
+        said, made = " or ".join(map(str, totals)), votes.sum(axis=1) + invalid
+        if stage == "estimation":
+            good = np.isin(made + deferred, totals)
+        else:
+            good = made == totals[0] if draws.confidence is None else made <= totals[0]
+        checked.rule(index, f"{said} {stage} votes", small & good)
         counts[stage] = votes, invalid
     g = None
     if draws.accurate is not None:
@@ -112,6 +123,7 @@ def from_table(table: pa.Table, draws: Draws, where: str) -> list[InputRecord]:
             accurate_probabilities=None if g is None else g[row],
             seconds=float(seconds[row]),
             soft=soft[row],
+            estimation_deferred=int(deferred[row]),
         )
         for row in range(len(table))
     ]
@@ -149,7 +161,9 @@ def partials_from_table(table: pa.Table, draws: Draws, where: str) -> list[Parti
     counts = checked.lists("counts", 2 * (draws.num_classes + 1), np.int64).reshape(len(table), 2, -1)
     small = (counts >= 0).all(axis=(1, 2)) & (counts <= max(draws.num_estimation, draws.num_selection)).all(axis=(1, 2))
     totals = counts.sum(axis=2)
-    whole = (totals[:, 0] == draws.num_selection) & (totals[:, 1] == done) & (done > 0) & (done < draws.num_estimation)
+    wanted = np.stack([np.full(len(table), draws.num_selection), done], axis=1)
+    whole = ((totals == wanted) if draws.confidence is None else (totals <= wanted)).all(axis=1)
+    whole &= (done > 0) & (done < draws.num_estimation)
     checked.rule(index, "as many votes as draws", small & whole & (index >= 0))
     soft = checked.soft(index, done)
     seconds = table["seconds"].to_numpy()
@@ -167,6 +181,8 @@ class _Checked:
     ) -> None:
         self.table, self.draws, self.where = table, draws, where
         types = {**(types or _TYPES), **(_SOFT_TYPES if draws.votes != "hard" else {})}
+        if types.get("label") and draws.confidence is not None:
+            types[_DEFERRED] = pa.int64()
         found = {field.name: field.type for field in table.schema}
         if found != types or len(table.schema) != len(types):
             twice = {name for name in table.column_names if table.column_names.count(name) > 1}

@@ -35,6 +35,7 @@ class Statistics:
         labels, indices: true classes and stable positions in the data set, shape (inputs,), int64.
         accurate_probabilities: softmax of the accurate model at the clean input, shape (inputs, classes); or None.
         seconds: sampling time of each input, shape (inputs,), float64.
+        estimation_deferred: estimation draws that were not confident enough to vote, shape (inputs,), int64.
         manifest: what defines the draws (also `draws`), and where they were made.
         soft: histograms of the class probabilities; None for hard votes only.
     """
@@ -47,6 +48,7 @@ class Statistics:
     indices: NDArray[np.int64]
     accurate_probabilities: NDArray[np.float32] | None
     seconds: NDArray[np.float64]
+    estimation_deferred: NDArray[np.int64]
     manifest: Manifest
     soft: SoftVotes | None = None
 
@@ -78,7 +80,7 @@ class Statistics:
     @property
     def estimation_draws(self) -> NDArray[np.int64]:
         """Estimation draws that each input took, shape (inputs,)."""
-        return np.asarray(self.estimation_counts.sum(axis=1) + self.estimation_invalid)
+        return np.asarray(self.estimation_counts.sum(axis=1) + self.estimation_invalid + self.estimation_deferred)
 
 
 def from_records(records: Sequence[InputRecord], manifest: Manifest) -> Statistics:
@@ -99,6 +101,7 @@ def from_records(records: Sequence[InputRecord], manifest: Manifest) -> Statisti
         indices=stack("index", np.int64),
         accurate_probabilities=g,
         seconds=stack("seconds", np.float64),
+        estimation_deferred=stack("estimation_deferred", np.int64),
         manifest=manifest,
         soft=stack_soft([row.soft for row in rows if row.soft is not None]),
     )

@@ -2,6 +2,7 @@
 
 import torch
 
+from certmix.intervals.confidence import least_confident
 from certmix.intervals.histograms import BINS, MAX_RIVALS, SHIFT, UNITS, num_rivals
 from certmix.sampling.planner import ESTIMATION, SELECTION
 
@@ -15,10 +16,21 @@ class VoteCounter:
         num_selection: selection draws per input.
         soft: count probabilities too; an input's estimation draws then need `choose` first.
         device: where the outputs are.
+        confidence: count only draws whose class is this probable; the others are deferred, and counted nowhere.
     """
 
-    def __init__(self, slots: int, num_classes: int, num_selection: int, *, soft: bool, device: torch.device) -> None:
+    def __init__(
+        self,
+        slots: int,
+        num_classes: int,
+        num_selection: int,
+        *,
+        soft: bool,
+        device: torch.device,
+        confidence: float | None = None,
+    ) -> None:
         self.classes, self.soft = num_classes, soft
+        self._least = None if confidence is None else least_confident(confidence)
         # The spare last slot takes the rows of a padded pass.
         self.hard = torch.zeros(slots + 1, 2, num_classes + 1, dtype=torch.int64, device=device)
         if soft:
@@ -48,7 +60,11 @@ class VoteCounter:
         finite = torch.isfinite(logits).all(dim=1)
         votes = torch.where(finite, logits.argmax(dim=1), self.classes)
         place = (slot * 2 + stage) * (self.classes + 1) + votes
-        self.hard.view(-1).scatter_add_(0, place, torch.ones_like(place))
+        counted = torch.ones_like(place)
+        if self._least is not None:
+            largest = torch.softmax(logits.float(), dim=1).amax(dim=1)
+            counted = torch.where(finite & (largest < self._least), 0, counted)
+        self.hard.view(-1).scatter_add_(0, place, counted)
         if not self.soft:
             return logits[:0]
         probabilities = torch.softmax(logits.float(), dim=1)

@@ -40,7 +40,8 @@ class StoppingRule(Protocol):
         """Whether the input needs no more draws.
 
         Args:
-            counts: votes, shape (2, classes + 1): selection and estimation, the last column invalid.
+            counts: votes, shape (2, classes + 1): selection and estimation, the last column invalid; deferred draws are in
+                none.
             draws: estimation draws so far, one of `looks`.
             accurate: the accurate model's probabilities, shape (classes,).
         """
@@ -58,6 +59,7 @@ class DrawPlan:
         soft: keep histograms of the class probabilities too.
         on_invalid: what a non-finite output is: an "error", or "count"ed as a vote against.
         purposes: noise streams of the two stages.
+        confidence: of a draw that counts; None counts all.
     """
 
     num_classes: int
@@ -66,6 +68,7 @@ class DrawPlan:
     soft: bool = False
     on_invalid: Literal["error", "count"] = "error"
     purposes: tuple[Purpose, Purpose] = ("selection", "estimation")
+    confidence: float | None = None
 
 
 @dataclass
@@ -77,6 +80,7 @@ class _Input:
     clean: torch.Tensor
     accurate: torch.Tensor | None
     seconds: float = 0.0
+    draws: int = 0  # of the estimation, when finished
 
 
 @dataclass
@@ -110,7 +114,14 @@ class DrawLoop:
         slots = min(_SLOTS, len(self.dataset))
         plan = self.plan
         self._planner = PassPlanner(self.batch, slots, plan.num_selection, plan.looks, choice_first=plan.soft)
-        self._counter = VoteCounter(slots, plan.num_classes, plan.num_selection, soft=plan.soft, device=self.device)
+        self._counter = VoteCounter(
+            slots,
+            plan.num_classes,
+            plan.num_selection,
+            soft=plan.soft,
+            device=self.device,
+            confidence=plan.confidence,
+        )
         self._spare = slots
         self._allocate()
 
@@ -211,6 +222,7 @@ class DrawLoop:
                 self._planner.estimate(work)
             elif self._stops(work) or not self._planner.go_on(work):
                 self._planner.close(work)
+                self._inputs[work.slot].draws = work.next_draw
                 self._finished.append(work.slot)
 
     def _stops(self, work: Work) -> bool:
@@ -262,6 +274,7 @@ class DrawLoop:
             accurate_probabilities=accurate,
             seconds=owner.seconds,
             soft=soft,
+            estimation_deferred=owner.draws - int(counts[ESTIMATION].sum()),
         )
 
     def _accurate_probabilities(self, clean: torch.Tensor) -> torch.Tensor | None:

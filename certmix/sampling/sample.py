@@ -20,7 +20,15 @@ from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
 from certmix.noise import describe_noise, make_noise
-from certmix.runs.draws import MOST_DRAWS, DataRecord, Draws, ModelRecord, SeedSource, Votes
+from certmix.runs.draws import (
+    MOST_DRAWS,
+    DataRecord,
+    Draws,
+    ModelRecord,
+    SeedSource,
+    Votes,
+    check_stored_confidence,
+)
 from certmix.runs.manifest import MANIFEST, Environment, Manifest, read_manifest
 from certmix.runs.records import InputRecord
 from certmix.runs.store import Statistics, from_records, read_statistics, refuse_disagreement
@@ -49,6 +57,7 @@ def sample(
     noise: Literal["auto", "integer", "float"] = "auto",
     votes: Votes = "hard",
     schedule: Schedule | None = None,
+    confidence: float | None = None,
     on_invalid: Literal["error", "count"] = "error",
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -75,6 +84,8 @@ def sample(
             smoothed probabilities of the paper's Section A.1 are bounded; `certify` takes them by default for "soft".
             Their last bits are the model's own, and may depend on the batch size.
         schedule: looks at which an input may stop early, of `certmix.certification.schedule.make_schedule`; hard votes only.
+        confidence: store a draw whose largest probability is below it as deferred, which is no vote; a multiple of 1/64 in
+            (1/2, 1), for hard votes (soft ones hold every confidence). See `certmix.intervals.confidence`.
         on_invalid: a non-finite output is an error that names the input, or a vote for an extra class, `invalid`.
         execution: device, batch size, processes: what changes no result.
         progress: called with (inputs done, inputs in all).
@@ -89,6 +100,8 @@ def sample(
     how = execution or Execution()
     _check_arguments(sigma, num_selection, num_estimation, seed, seed_from, on_invalid)
     _check_votes(votes, schedule, num_estimation, sigma)
+    if confidence is not None:
+        check_stored_confidence(confidence, votes)
     _check_parts(how, seed, seed_from, out)
     device = choose_device(how.device)
     models = {"robust": robust, "accurate": accurate}
@@ -108,6 +121,7 @@ def sample(
         seed=0,
         on_invalid=on_invalid,
         schedule=schedule,
+        confidence=confidence,
     )
     stored = read_manifest(out) if out is not None and (Path(out) / MANIFEST).exists() else None
     evaluated = compile_model(robust, device) if how.compile else robust
@@ -207,6 +221,7 @@ def _draw_loop(
         looks=draws.allowed_totals(),
         soft=draws.votes != "hard",
         on_invalid=draws.on_invalid,
+        confidence=draws.confidence,
     )
     batch = manifest.environment.batch_size
     return DrawLoop(robust, accurate, dataset, plan, noise, device, batch, draws.schedule)

@@ -1,16 +1,26 @@
 """Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
+from certmix.certification.chain import ChainCertificates
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
 from certmix.rules import Rule
 from certmix.runs.store import Statistics
-from certmix.verification.formulas import Bounds, bounds_of_counts, certifies, certifies_threshold, number
+from certmix.verification.formulas import (
+    Bounds,
+    Node,
+    bounds_of_counts,
+    certifies,
+    certifies_chain,
+    certifies_threshold,
+    number,
+)
 from certmix.verification.redraw import Verification
 
 _LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
@@ -42,7 +52,9 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
-        winner, bounds = pair_bounds(statistics, row, failure_probability=err, share=promise.share)
+        winner, bounds = pair_bounds(
+            statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
+        )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
@@ -85,6 +97,60 @@ def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
     return formula(certifier, bounds, number(rule.parameter), radius)
 
 
+def check_chain(
+    runs: Sequence[Statistics],
+    certificates: ChainCertificates,
+    result: Verification,
+    *,
+    confidence: float | None = None,
+) -> None:
+    """Recompute every radius of a chain at 50 digits, by the recursion itself; as `check_certificates`.
+
+    Args:
+        runs: the stored votes of every node.
+        certificates: of those votes.
+        result: takes the findings.
+        confidence: of confident votes; None for hard ones.
+    """
+    share = certificates.failure_probability / len(runs)
+    for row, index in enumerate(certificates.indices.tolist()):
+        votes = [_row_votes(run, row, confidence) for run in runs]
+        said = int(certificates.prediction[row])
+        rest = 2 if len({vote[0] for vote in votes}) == 1 else 4
+        nodes = []
+        for run, (winner, counts, total) in zip(runs, votes, strict=True):
+            schedule = run.draws.schedule
+            err = share if schedule is None else float(schedule.spent_at(run.estimation_draws[row]))
+            rival = max(count for i, count in enumerate(counts) if i != said)
+            slack = run.draws.total_variation
+            low = bounds_of_counts(counts[said], 0, total, err / 2, 1.0, slack)[0] if winner == said >= 0 else number(0)
+            high = bounds_of_counts(0, rival, total, 1.0 / rest * err * 2, 0.5, slack)[1]
+            nodes.append(((low, high), run.sigma))
+        result.certificates_checked += 1
+        stated = number(float(certificates.radius[row]))
+        chain = [Node(pair, number(c), number(s)) for (pair, s), c in zip(nodes, certificates.thresholds, strict=True)]
+        if stated > 0 and not certifies_chain(certificates.certifier, chain, stated):
+            result.differences.append(
+                f"input {index}, chain: radius {float(stated):.9g} is above what the votes support"
+            )
+
+
+def _row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
+    """(selected class or -1, votes per class and last of invalid or unlisted ones, draws) of one input."""
+    counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
+    total = sum(counts) + invalid + int(statistics.estimation_deferred[row])
+    if confidence is None or statistics.soft is None:
+        selection = statistics.selection_counts[row]
+        return int(selection.argmax()) if selection.sum() else -1, [*counts, invalid], total
+    soft, counts = statistics.soft, [0] * statistics.num_classes + [invalid]
+    bins = soft.estimation.counts[row].tolist()
+    named = [int(soft.prediction[row]), *soft.rivals[row].tolist()]
+    for name, one in zip(named, bins[: len(named)], strict=True):
+        votes = sum(one[int(confidence * 64) :])  # whole bins from kappa on
+        counts[name] = max(votes, counts[name])
+    return named[0], counts, total
+
+
 def _check_soft(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> None:
     again = certify(
         statistics,
@@ -111,7 +177,12 @@ def _check_soft(statistics: Statistics, certificates: Certificates, promise: Pro
 
 
 def pair_bounds(
-    statistics: Statistics, row: int, *, failure_probability: float, share: float = 0.5
+    statistics: Statistics,
+    row: int,
+    *,
+    failure_probability: float,
+    share: float = 0.5,
+    confidence: float | None = None,
 ) -> tuple[int, Bounds]:
     """The selected class and Clopper-Pearson bounds (p_A, p_B) of one input, from binomial tails at 50 digits.
 
@@ -120,14 +191,11 @@ def pair_bounds(
         row: which input.
         failure_probability: of the pair.
         share: of it that p_A gets.
+        confidence: of confident votes; None for hard ones.
     """
-    counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
-    selection = statistics.selection_counts[row]
-    winner = int(selection.argmax()) if selection.sum() else -1
+    winner, counts, total = _row_votes(statistics, row, confidence)
     if winner < 0:
         return winner, (number(0), number(1))
-    rival = max([invalid, *(count for i, count in enumerate(counts) if i != winner)])
-    total = sum(counts) + invalid
-    return winner, bounds_of_counts(
-        counts[winner], rival, total, failure_probability, share, statistics.draws.total_variation
-    )
+    rival = max(count for i, count in enumerate(counts) if i != winner)
+    slack = statistics.draws.total_variation
+    return winner, bounds_of_counts(counts[winner], rival, total, failure_probability, share, slack)

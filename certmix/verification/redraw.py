@@ -133,6 +133,7 @@ def redraw(
         on_invalid=draws.on_invalid,
         votes=draws.votes,
         schedule=draws.schedule,
+        confidence=draws.confidence,
         execution=Execution(where.device, environment.batch_size, exact_batch=True, compile=environment.compiled),
         progress=progress,
     )
@@ -182,6 +183,8 @@ def compare(stored: Statistics, redrawn: Statistics, result: Verification) -> No
                     f"input {index}: {kind} votes stored {old.tolist()}, redrawn {new.tolist()} (last: invalid), "
                     f"{int(np.abs(old - new).sum() + 1) // 2} differ"
                 )
+        deferred = (int(statistics.estimation_deferred[r]) for statistics, r in ((stored, kept), (redrawn, row)))
+        result.note(f"deferred draws of input {index}", *deferred)
         _compare_soft(stored, redrawn, kept, row, result)
         if stored.accurate_probabilities is not None and redrawn.accurate_probabilities is not None:
             apart = np.abs(stored.accurate_probabilities[kept] - redrawn.accurate_probabilities[row]).max()

@@ -19,6 +19,7 @@ from certmix.adaptive.evaluation import measure_gate
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
 from certmix.errors import InvalidArgument, RunError
+from certmix.rules import LinearRule
 from certmix.training.train import train
 from tests.strategies import seeded
 
@@ -138,7 +139,7 @@ def test_clean_accuracy_is_an_exact_step_function_of_the_floor(floor, mixture, t
     candidate = adaptive_candidate(statistics, weights)
     at = replace(weights, floor=floor)
     expected = certify_adaptive(statistics, at).clean_accuracy
-    assert float(candidate.clean("linear", np.arange(40))(floor)) == pytest.approx(expected)
+    assert float(candidate.clean(LinearRule(1.0), np.arange(40))(floor)) == pytest.approx(expected)
 
 
 def test_the_frontier_takes_adaptive_mixtures_as_points(mixture, test_data, statistics):

@@ -5,8 +5,9 @@ import pytest
 from scipy import special, stats
 
 import certmix
-from certmix.certification.bounds import bound_probabilities, check_certifiable, hard_bounds, maximum_radius
+from certmix.certification.bounds import bound_probabilities, check_certifiable, maximum_radius, pair_bounds
 from certmix.certification.certify import certified_at, certify
+from certmix.certification.votes import hard_votes
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
 from certmix.promise import Promise
@@ -39,8 +40,8 @@ def test_invalid_votes_are_a_rival():
 
 def test_the_distance_of_the_noise_from_gaussian_is_paid_for():
     plain = bound_probabilities(SELECTION, ESTIMATION, sigma=0.5)
-    none = np.zeros(3, dtype=np.int64)
-    paid = hard_bounds(SELECTION, ESTIMATION, none, Promise(), sigma=0.5, total_variation=0.01)
+    votes = hard_votes(SELECTION, ESTIMATION, np.zeros(3, dtype=np.int64))
+    paid = pair_bounds(votes, Promise(), sigma=0.5, total_variation=0.01)
     assert paid.top_lower[0] == pytest.approx(plain.top_lower[0] - 0.01)
     assert paid.rival_upper[0] == pytest.approx(plain.rival_upper[0] + 0.01)
 

@@ -155,8 +155,8 @@ def test_certificates_take_the_votes_that_the_run_was_drawn_for(scene):
     assert np.array_equal(certify(both, votes="soft").radius, certify(soft).radius)
     assert certify(both, certifier="cdf").promise.votes == "soft"
     for options, message in (
-        ({"votes": "soft"}, "votes 'soft' need a run that holds them"),
-        ({"certifier": "cdf"}, "votes 'soft' need a run that holds them"),
+        ({"votes": "soft"}, "votes 'soft' need a run that holds soft ones"),
+        ({"certifier": "cdf"}, "votes 'soft' need a run that holds soft ones"),
         ({"votes": "firm"}, "votes must be one of hard, soft"),
     ):
         with pytest.raises(InvalidArgument, match=message):

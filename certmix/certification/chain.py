@@ -1,0 +1,167 @@
+"""Chains of runs at several sigmas: bounds on every node about every class that one of them chose, and their radii.
+
+Where the failure probability goes, and why: `certmix.rules.chain`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certmix.certification.bounds import maximum_radius, promise_of
+from certmix.certification.votes import whole_votes
+from certmix.certifiers import get_certifier
+from certmix.errors import InvalidArgument
+from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_failure_probability
+from certmix.rules.chain import chain_radius
+from certmix.rules.threshold import envelope_of
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ChainBounds:
+    """What the nodes of a chain know about the classes that they chose.
+
+    Guarantee: for each input all of it holds with probability at least 1 - failure_probability, for all thresholds at once.
+
+    Attributes:
+        candidates: class that each node's selection draws chose, shape (nodes, inputs); ABSTAIN where none was.
+        top_lower: lower bound on h_k of each candidate, 0 where node k chose another, shape (nodes, candidates, inputs).
+        rival_upper: upper bound on h_k of every other class, the same shape.
+        sigma: of each node, shape (nodes,), pixel units.
+        failure_probability: of all nodes together.
+        labels, indices: true classes and stable positions, shape (inputs,).
+    """
+
+    candidates: Integers
+    top_lower: Floats
+    rival_upper: Floats
+    sigma: Floats
+    failure_probability: float
+    labels: Integers
+    indices: Integers
+
+    def rows(self, chosen: Integers) -> "ChainBounds":
+        """Those of some inputs."""
+        return ChainBounds(
+            self.candidates[:, chosen],
+            self.top_lower[..., chosen],
+            self.rival_upper[..., chosen],
+            self.sigma,
+            self.failure_probability,
+            self.labels[chosen],
+            self.indices[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class ChainCertificates:
+    """Certified radii of one chain.
+
+    Guarantee: for each input separately, with probability at least 1 - failure_probability over the draws of all nodes, the
+    chain predicts `prediction` on the open l2 ball of `radius`, whatever the accurate model is.
+
+    Attributes:
+        prediction: shape (inputs,); ABSTAIN where nothing is certified.
+        radius: shape (inputs,), pixel units; 0 = nothing certified.
+        thresholds, sigma: of each node, in their order.
+        certifier: name.
+        failure_probability, labels, indices: as `ChainBounds`.
+    """
+
+    prediction: Integers
+    radius: Floats
+    thresholds: tuple[float, ...]
+    sigma: Floats
+    certifier: str
+    failure_probability: float
+    labels: Integers
+    indices: Integers
+
+
+def bound_chain(
+    runs: "Sequence[Statistics]",
+    *,
+    failure_probability: float = DEFAULT_FAILURE_PROBABILITY,
+    confidence: float | None = None,
+) -> ChainBounds:
+    """Bounds from the stored votes of every node, hard or confident, each at an equal share of the failure probability.
+
+    Half of a node's share is for its class; the other half for the others, or a quarter where the nodes chose different
+    classes: then two fixed classes of the node can be the worst rival.
+
+    Args:
+        runs: over the same inputs, in the order of the nodes.
+        failure_probability: of all nodes together, per input, in (0, 1).
+        confidence: of confident votes, for every node; None for what each run was drawn for.
+    Raises: InvalidArgument: no runs, runs over other inputs, soft means, or too few draws to certify anything.
+    """
+    check_failure_probability(failure_probability)
+    if not runs:
+        raise InvalidArgument("a chain needs at least one run, got none.")
+    for run in runs[1:]:
+        if not (np.array_equal(runs[0].indices, run.indices) and np.array_equal(runs[0].labels, run.labels)):
+            raise InvalidArgument(
+                f"the runs of a chain must be over the same inputs, got others at sigma {runs[0].sigma:g} and "
+                f"{run.sigma:g}; sample the same subset."
+            )
+    share = failure_probability / len(runs)
+    votes, spent = [], []
+    for run in runs:
+        hard = "hard" if confidence is None and run.draws.confidence is None else None
+        promise = promise_of(run, failure_probability=share, votes=hard, confidence=confidence)
+        votes.append(whole_votes(run, promise))
+        schedule = run.draws.schedule
+        if schedule is None:
+            maximum_radius(run.draws.num_estimation, share, run.sigma)
+        spent.append(np.full(len(run), share) if schedule is None else schedule.spent_at(run.estimation_draws))
+    candidates = np.stack([one.prediction for one in votes])
+    rest = np.where((candidates == candidates[:1]).all(axis=0), 0.5, 0.25)
+    top, rival = np.zeros((2, len(runs), len(runs), len(runs[0])))
+    for k, (run, one) in enumerate(zip(runs, votes, strict=True)):
+        apart = run.draws.total_variation
+        lower = clopper_pearson_lower(one.of(one.prediction), one.draws, spent[k] * 0.5)
+        lower = np.where(one.prediction == ABSTAIN, 0.0, np.maximum(np.nextafter(lower - apart, -1.0), 0.0))
+        top[k] = np.where(candidates == one.prediction, lower, 0.0)
+        for j, candidate in enumerate(candidates):
+            upper = clopper_pearson_upper(one.against(candidate), one.draws, spent[k] * rest)
+            rival[k, j] = np.minimum(np.nextafter(upper + apart, 2.0), 1.0)
+    sigma = np.array([run.sigma for run in runs])
+    return ChainBounds(candidates, top, rival, sigma, failure_probability, runs[0].labels, runs[0].indices)
+
+
+def certify_chain(bounds: ChainBounds, thresholds: ArrayLike, *, certifier: str = "exact") -> ChainCertificates:
+    """Radii of the chain with these thresholds: for each input of the candidate that has the largest.
+
+    Args:
+        bounds: of `bound_chain`.
+        thresholds: c_k of each node, in [0, 1), shape (nodes,).
+        certifier: name of one with an envelope.
+    Raises: InvalidArgument: another number of thresholds than nodes, or a value out of range.
+    """
+    limits = np.asarray(thresholds, dtype=np.float64)
+    if limits.shape != bounds.sigma.shape:
+        raise InvalidArgument(f"a chain of {len(bounds.sigma)} runs needs as many thresholds, got {limits.size}.")
+    envelope = envelope_of(get_certifier(certifier), "a chain")
+    radius = chain_radius(bounds.top_lower, bounds.rival_upper, limits, bounds.sigma, envelope=envelope)
+    radius = np.where(bounds.candidates == ABSTAIN, 0.0, radius)
+    best, inputs = radius.argmax(axis=0), np.arange(radius.shape[1])
+    radius = radius[best, inputs]
+    return ChainCertificates(
+        np.where(radius > 0, bounds.candidates[best, inputs], ABSTAIN),
+        radius,
+        tuple(limits.tolist()),
+        bounds.sigma,
+        certifier,
+        bounds.failure_probability,
+        bounds.labels,
+        bounds.indices,
+    )
