@@ -7,7 +7,7 @@ of half-space probabilities. The worst cells sit where unanimous votes have just
 
     OMP_NUM_THREADS=1 python benchmarks/coverage.py [SCALE]
 
-prints a table per pipeline; SCALE multiplies the numbers of certificates (1: about 1.6 million).
+prints a table per pipeline; SCALE multiplies the numbers of certificates (1: 1.4 million).
 """
 
 import sys
