@@ -111,7 +111,8 @@ class MixturePredictor:
     """The mixture of g and of h smoothed by Gaussian noise, as a predictor that may abstain.
 
     Guarantee: for each image separately, the probability over the draws that `predict` returns a class other than that of
-    the mixture of g and the exactly smoothed h is at most failure_probability.
+    the mixture of g and the exactly smoothed h is at most failure_probability. Exact means in exact arithmetic: g comes in
+    float32, so that classes within 1e-6 of a tie are an abstention.
 
     Args:
         robust: base classifier of h, logits; its votes are drawn.

@@ -97,3 +97,38 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
         check_target(tmp_path / "deeper" / "out")
     assert isinstance(error.value, CertmixError)
     _one_line(error)
+
+
+@pytest.mark.parametrize("place", ["counts", "log", "shard", "certificates", "partial"])
+def test_a_pipe_is_refused_wherever_a_file_is_read(tmp_path, place):
+    from certmix.errors import CertmixError
+    from certmix.formats.certificates import FILE, read_certificates
+    from certmix.formats.certification_log import read_certification_log
+    from certmix.formats.count_table import read_count_table
+    from certmix.runs.store import read_statistics
+    from certmix.runs.writer import RunWriter
+    from tests.records import manifest, record
+
+    run = tmp_path / "run"
+    with RunWriter(run, manifest()) as writer:
+        writer.add(record(0))
+    pipes = {
+        "shard": next((run / "shards").iterdir()),
+        "certificates": run / FILE,
+        "partial": run / "partial-0.parquet",
+    }
+    pipe = pipes.get(place, tmp_path / "pipe")
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    if place == "partial":
+        with RunWriter(run, manifest()) as writer:
+            assert writer.read_partial() == {}
+        return
+    read = {
+        "counts": lambda: read_count_table(pipe),
+        "log": lambda: read_certification_log(pipe, sigma=0.5),
+        "shard": lambda: read_statistics(run),
+        "certificates": lambda: read_certificates(run),
+    }[place]
+    with pytest.raises(CertmixError, match="must be a regular file, got a folder, pipe or device"):
+        read()

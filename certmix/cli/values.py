@@ -76,7 +76,16 @@ def output_path(text: str) -> Path:
             raise typer.BadParameter(
                 f"must have names of at most {_LONGEST_NAME} bytes, got one of {len(os.fsencode(part))}: {part[:40]}..."
             )
+    if _is_stored(Path(text)):
+        raise typer.BadParameter(f"must not be a file that a run is stored in, got {text[:_SHOWN]!r}; choose another.")
     return Path(text)
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether a path is the manifest or a shard of a run: what was drawn is overwritten by nothing, --force or not."""
+    if path.name == "manifest.json":
+        return path.exists() and (path.parent / "shards").is_dir()
+    return path.parent.name == "shards" and (path.parent.parent / "manifest.json").exists()
 
 
 def output_stem(text: str) -> Path:

@@ -74,3 +74,13 @@ def test_comma_separated_numbers_are_sorted_and_each_once():
     for text in ("", "1,", "a,b", "1,-1", "inf"):
         with pytest.raises(typer.BadParameter, match="must be >= 0, finite, got "):
             values.ascending(text)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "shards/00000000-1-x.parquet", "shards/new"])
+def test_what_a_run_is_stored_in_is_overwritten_by_nothing(tmp_path, name):
+    values.output_path(str(tmp_path / "manifest.json"))  # no run yet
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(typer.BadParameter, match="must not be a file that a run is stored in"):
+        values.output_path(str(tmp_path / name))
+    assert values.output_path(str(tmp_path / "certificates.tsv")) == tmp_path / "certificates.tsv"
