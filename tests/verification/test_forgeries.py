@@ -75,8 +75,10 @@ def _each(change):
 
 
 def _unanimous(row):
-    counts = row["estimation_counts"]
-    top = int(np.argmax(row["selection_counts"]))
+    """All votes for the selected class; for the next one where they are already."""
+    counts, top = row["estimation_counts"], int(np.argmax(row["selection_counts"]))
+    if counts[top] == sum(counts):
+        top = (top + 1) % CLASSES
     row["estimation_counts"] = [sum(counts) if i == top else 0 for i in range(CLASSES)]
 
 
@@ -129,10 +131,6 @@ VOTES = {
     "selection votes": (_each(_other_selection), "selection votes stored"),
     "one vote": (lambda rows: _one_vote(rows[2]), "1 differ"),
     "one invalid vote": (lambda rows: _one_invalid(rows[2]), "1 differ"),
-    "votes of two inputs exchanged": (
-        lambda rows: swap(rows[0]["estimation_counts"], 0, 1) or _unanimous(rows[1]),
-        "estimation votes stored",
-    ),
     "the accurate model's probabilities": (
         lambda rows: rows[1].update(accurate_probabilities=[1.0] + [0.0] * (CLASSES - 1)),
         "the accurate model's probabilities differ",
