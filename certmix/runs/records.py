@@ -137,7 +137,7 @@ def most_values(draws: Draws) -> int:
 
 def same_votes(one: InputRecord, other: InputRecord) -> bool:
     """Whether two records of an input are one observation, drawn twice."""
-    plain = ("label", "selection_counts", "estimation_counts", "selection_invalid", "estimation_invalid")
+    plain = ("label", "selection_counts", "estimation_counts", "selection_invalid", "estimation_invalid", _DEFERRED)
     same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in plain)
     if one.soft is None or other.soft is None:
         return same and one.soft is other.soft

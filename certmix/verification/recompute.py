@@ -85,6 +85,7 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
             votes=promise.votes,
             mean_bound=promise.mean_bound,
             real_valued=promise.real_valued,
+            confidence=promise.confidence,
         )
     except InvalidArgument as error:
         result.differences.append(f"{name}: the run cannot keep the promise of the certificates: {error}")

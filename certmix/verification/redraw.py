@@ -185,6 +185,8 @@ def compare(stored: Statistics, redrawn: Statistics, result: Verification) -> No
                 )
         deferred = (int(statistics.estimation_deferred[r]) for statistics, r in ((stored, kept), (redrawn, row)))
         result.note(f"deferred draws of input {index}", *deferred)
+        deferred = (int(s.estimation_deferred[r]) for s, r in ((stored, kept), (redrawn, row)))
+        result.note(f"deferred draws of input {index}", *deferred)
         _compare_soft(stored, redrawn, kept, row, result)
         if stored.accurate_probabilities is not None and redrawn.accurate_probabilities is not None:
             apart = np.abs(stored.accurate_probabilities[kept] - redrawn.accurate_probabilities[row]).max()

@@ -330,6 +330,37 @@ def test_a_promise_that_an_early_stopped_run_cannot_keep(run, model, tmp_path):
     assert "the run cannot keep the promise" in result.out
 
 
+def test_confident_votes(run, model, tmp_path):
+    h, data = certmix.load_model(str(model)), certmix.load_dataset("digits", max=2)
+    draws = {"sigma": 0.5, "num_selection": 20, "num_estimation": 200, "seed": 3}
+    for name, how, stated in (
+        ("declared", {"confidence": 0.75}, {}),
+        ("later", {"votes": "both"}, {"confidence": 0.75}),
+    ):
+        folder = tmp_path / name
+        statistics = certmix.sample(h, data, **draws, **how, out=folder)
+        made = certmix.certify(statistics, failure_probability=0.05, **stated)
+        assert (made.promise.confidence, made.promise.votes) == (0.75, "confident")
+        assert (made.radius > 0).any()
+        write_certificates(folder, [made])
+        result = _verify(run, folder)
+        assert result.code == 0, (result.out, result.err)
+        edit_certificates(folder, about=_head(confidence=0.984375))
+        result = _verify(run, folder)
+        assert result.code == 1, (result.out, result.err)
+
+    def less_deferred(row):
+        row["estimation_counts"][int(np.argmax(row["selection_counts"]))] += row["estimation_deferred"]
+        row["estimation_deferred"] = 0
+
+    folder = tmp_path / "declared"
+    edit_shard(folder, _each(less_deferred))
+    write_certificates(folder, [certmix.certify(certmix.read_statistics(folder), failure_probability=0.05)])
+    result = _verify(run, folder)
+    assert result.code == 1, (result.out, result.err)
+    assert "estimation votes stored" in result.out
+
+
 def _log_column(column, change):
     def forge(path):
         lines = [line.split("\t") for line in path.read_text().splitlines()]
