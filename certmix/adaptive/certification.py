@@ -20,8 +20,9 @@ from certmix.certification.certify import Certificates, certify
 from certmix.certification.votes import votes_of_h
 from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
-from certmix.files import write_whole
+from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.pareto import Candidate, candidate_from_statistics
+from certmix.parquet import unpack_table
 from certmix.promise import Interval, Votes
 from certmix.rules import Rule
 
@@ -254,12 +255,12 @@ def read_gate(*folders: str | Path) -> GateValues | None:
         if not path.is_file():
             return None
         try:
-            table = pq.read_table(path)
+            table = unpack_table(read_whole(path, "gates", MOST_BYTES), most_rows=10**7, most_values=10**8)
             about = json.loads(table.schema.metadata[b"certmix"])
             columns = {name: np.array(table[name].to_pylist()) for name in ("index", "share", "accurate_probabilities")}
             MixtureRecord(**about["mixture"]), about["floor"], about["ceiling"], about["robust_scale"]
             parts.append((about, columns))
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} is damaged ({str(error)[:80]!r}); certify with --mixture again.") from None
         if about != parts[0][0]:
             raise RunError(f"{path} is of another adaptive mixture than {folders[0]}; certify with --mixture again.")

@@ -8,6 +8,7 @@ from certmix.errors import CertmixError
 from certmix.files import MOST_BYTES, read_whole
 from certmix.formats.certificates import FILE, LOGS, log_texts, read_certificates
 from certmix.runs.store import Statistics
+from certmix.runs.writer import PARTIAL
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification
 
@@ -41,8 +42,11 @@ def check_published(
             continue
         _compare(name, expected[name], found, result)
     result.remarks += [f"{name} is missing, and was not checked" for name in expected if name not in logs]
-    others = sorted(path.name for path in folder.glob("*.tsv") if path.name not in logs)
-    result.remarks += [f"{name} is no log of certificates, and was not checked" for name in others]
+    known = {FILE, *logs, *(path.name for path in folder.glob(PARTIAL.format("*")))}
+    others = sorted(
+        path.name for kind in ("*.tsv", "*.parquet") for path in folder.glob(kind) if path.name not in known
+    )
+    result.remarks += [f"{name} was not checked" for name in others]
     return published
 
 
