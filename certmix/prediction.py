@@ -5,6 +5,7 @@ returns the class of the exact mixture, or ABSTAIN. Source: Cohen et al. 2019, P
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certification.bounds import maximum_radius
 from certmix.certification.schedule import FUTILITY, look_schedule, look_spending
 from certmix.certifiers import CERTIFIERS
-from certmix.datasets import ArrayDataset
+from certmix.certifiers.arguments import check_threshold
+from certmix.datasets import ArrayDataset, Dataset, Subset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
-from certmix.noise import Purpose, describe_noise, make_noise
+from certmix.noise import describe_noise, make_noise
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_confidence
 from certmix.rules import LinearRule, Rule
-from certmix.sampling.loop import DrawLoop, DrawPlan
+from certmix.rules.chain import chain_radius
+from certmix.runs.draws import NoiseRecord
+from certmix.sampling.loop import DrawLoop, DrawPlan, StoppingRule
 
 _ROUNDING = 1e-6  # g is recorded in float32
 _ALONE = LinearRule(1.0)
+# Streams of their own: no draw of a certificate is drawn again.
+_APART: dict[str, Any] = {"on_invalid": "count", "purposes": ("prediction-selection", "prediction")}
 
 
 @dataclass(frozen=True)
@@ -166,34 +172,19 @@ class MixturePredictor:
             images: in [0, 1], shape (images, *input_shape).
         Returns: Prediction.
         """
-        values = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
-        data = ArrayDataset(values, np.zeros(len(values)), num_classes=self.num_classes, grid_levels=self.grid_levels)
-        size, device = int(np.prod(data.input_shape)), torch.device(self.device)
-        noise = describe_noise("auto", sigma=self.sigma, size=size, grid_levels=self.grid_levels)
+        data = _as_dataset(images, self.num_classes, self.grid_levels)
+        noise = _describe(data, self.sigma)
         looks = look_schedule(self.num_estimation)
         spending = look_spending(looks, self.failure_probability)
         rule = _Looks(looks, spending, self.rule, self.sigma, noise.total_variation, self.num_selection)
-        for model in (self.robust, self.accurate):
-            if model is not None:
-                model.eval().to(device)
-        made = make_noise(noise, seed=self._next_seed(), sigma=self.sigma, size=size, device=device)
-        # Streams of their own: no draw of a certificate is drawn again.
-        purposes: tuple[Purpose, Purpose] = ("prediction-selection", "prediction")
-        plan = DrawPlan(
-            self.num_classes,
-            self.num_selection,
-            looks,
-            on_invalid="count",
-            purposes=purposes,
-            confidence=self.confidence,
-        )
-        loop = DrawLoop(self.robust, self.accurate, data, plan, made, device, self.batch_size, rule)
-        answers = []
-        for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
-            selection = np.append(record.selection_counts, record.selection_invalid)
-            votes = np.stack([selection, np.append(record.estimation_counts, record.estimation_invalid)])
-            used = int(votes[1].sum()) + record.estimation_deferred
-            answers.append((*rule.decide(votes, used, record.accurate_probabilities), used))
+        plan = DrawPlan(self.num_classes, self.num_selection, looks, confidence=self.confidence, **_APART)
+        models = (self.robust, self.accurate)
+        answers = [
+            (*rule.decide(one.votes, one.draws, one.accurate), one.draws)
+            for one in _draw(
+                models, data, plan, rule, noise, self.sigma, self._next_seed(), self.device, self.batch_size
+            )
+        ]
         classes, radius, draws = zip(*answers, strict=True) if answers else ((), (), ())
         return Prediction(
             np.array(classes, dtype=np.int64), np.array(radius, dtype=np.float64), np.array(draws, dtype=np.int64)
@@ -203,3 +194,201 @@ class MixturePredictor:
         seed = secrets.randbits(128) if self.seed is None else self.seed + self._calls
         self._calls += 1
         return seed
+
+
+@dataclass(frozen=True)
+class ChainNode:
+    """A node of a chain that predicts: its base classifier, sigma and threshold."""
+
+    robust: torch.nn.Module
+    sigma: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class _NodeLooks:
+    """Looks at one node's votes until it is decided whether, and for which class, it answers."""
+
+    looks: tuple[int, ...]
+    spending: tuple[float, ...]
+    threshold: float
+    total_variation: float
+
+    def bounds(self, counts: NDArray[np.int64], draws: int) -> tuple[int, float, NDArray[np.float64]]:
+        """(class, lower bound on it, upper bounds on all classes and on invalid draws), from votes as `_Looks.decide`.
+
+        A quarter of what the look may spend is for an upper bound: the node's largest class or its second can matter.
+        """
+        spent, chosen = self.spending[int(np.searchsorted(self.looks, draws))], int(counts[0, :-1].argmax())
+        lower = float(clopper_pearson_lower(counts[1, chosen], draws, spent / 2)) - self.total_variation
+        upper = clopper_pearson_upper(counts[1], draws, spent / 4) + self.total_variation
+        return chosen, max(lower - 1e-15, 0.0), np.minimum(upper + 1e-15, 1.0)
+
+    def may_answer(self, counts: NDArray[np.int64], draws: int) -> tuple[bool, set[int]]:
+        """Whether the node surely answers, and the classes that it may answer with."""
+        chosen, lower, upper = self.bounds(counts, draws)
+        if lower > self.threshold and lower > np.delete(upper, chosen).max():
+            return True, {chosen}
+        return False, set(np.flatnonzero(upper > self.threshold).tolist())
+
+    def stops(self, counts: NDArray[np.int64], draws: int, accurate: NDArray[Any] | None) -> bool:
+        """Whether it is decided that the node answers, or that it does not."""
+        surely, classes = self.may_answer(counts, draws)
+        return draws >= self.looks[-1] or surely or not classes
+
+
+@dataclass(kw_only=True)
+class ChainPredictor:
+    """A chain of smoothed classifiers, then g, as a predictor that may abstain and draws no more than it needs.
+
+    Nodes are drawn one after another, up to the one that answers. A node that cannot be decided is passed where it could
+    answer with one class only, which must then be the answer of the rest.
+    Guarantee: for each image separately, the probability over the draws that `predict` returns a class other than that of
+    the exact chain, or a radius on which the exact chain leaves it, is at most failure_probability. Proof: each node spends
+    an equal share, and on it one lower bound (of the class chosen by its selection draws) and the upper bounds of two fixed
+    classes, the truly largest and the second, on which every wrong statement about it rests.
+
+    Args:
+        nodes: in their order.
+        accurate: g, logits.
+        num_classes, failure_probability, num_selection, num_estimation, grid_levels, confidence, batch_size, device, seed: as
+            `MixturePredictor`; the draws are per node.
+    Raises: InvalidArgument: no nodes, or a value out of range.
+    """
+
+    nodes: Sequence[ChainNode]
+    accurate: torch.nn.Module
+    num_classes: int
+    failure_probability: float = DEFAULT_FAILURE_PROBABILITY
+    num_selection: int = 100
+    num_estimation: int = 10_000
+    grid_levels: int | None = None
+    confidence: float | None = None
+    batch_size: int = 200
+    device: str = "cpu"
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise InvalidArgument("a chain needs at least one node, got none.")
+        if self.confidence is not None:
+            check_confidence(self.confidence)
+        for node in self.nodes:
+            check_threshold(node.threshold)
+            maximum_radius(self.num_estimation, self.failure_probability / len(self.nodes), node.sigma)
+
+    def predict(self, images: torch.Tensor | ArrayLike) -> Prediction:
+        """As `MixturePredictor.predict`; `draws` are those of all nodes that were asked."""
+        data = _as_dataset(images, self.num_classes, self.grid_levels)
+        states = [_ChainState() for _ in range(len(data))]
+        looks = look_schedule(self.num_estimation)
+        spending = look_spending(looks, self.failure_probability / len(self.nodes))
+        plan = DrawPlan(self.num_classes, self.num_selection, looks, confidence=self.confidence, **_APART)
+        first = secrets.randbits(127) if self.seed is None else self.seed
+        for number, node in enumerate(self.nodes):
+            open_ = [i for i, state in enumerate(states) if state.open]
+            if not open_:
+                break
+            part = Subset(data, open_)
+            noise = _describe(part, node.sigma)
+            rule = _NodeLooks(looks, spending, node.threshold, noise.total_variation)
+            drawn = _draw(
+                (node.robust, None), part, plan, rule, noise, node.sigma, first + number, self.device, self.batch_size
+            )
+            for i, one in zip(open_, drawn, strict=True):
+                states[i].take(node, rule, one)
+        for i in (i for i, state in enumerate(states) if state.open):
+            states[i].end(int(self._accurate_class(data[i][0])))
+        found = [(state.answer, state.radius(), state.draws) for state in states]
+        classes, radius, draws = zip(*found, strict=True) if found else ((), (), ())
+        return Prediction(
+            np.array(classes, dtype=np.int64), np.array(radius, dtype=np.float64), np.array(draws, dtype=np.int64)
+        )
+
+    @torch.inference_mode()
+    def _accurate_class(self, image: torch.Tensor) -> torch.Tensor:
+        device = torch.device(self.device)
+        return self.accurate.eval().to(device)(image.to(device, torch.float32).unsqueeze(0)).argmax()
+
+
+@dataclass
+class _ChainState:
+    """One image on its way through a chain."""
+
+    answer: int = ABSTAIN
+    open: bool = True
+    draws: int = 0
+    only: int | None = None  # the one class that an undecided node could answer with
+    passed: list[tuple[ChainNode, int, float, NDArray[np.float64]]] = field(default_factory=list)
+
+    def take(self, node: ChainNode, rule: _NodeLooks, drawn: "_Drawn") -> None:
+        """A node's votes: answer, pass on, or abstain."""
+        self.draws += drawn.draws
+        self.passed.append((node, *rule.bounds(drawn.votes, drawn.draws)))
+        surely, classes = rule.may_answer(drawn.votes, drawn.draws)
+        if surely:
+            self.end(*classes)
+        elif len(classes | ({self.only} - {None})) > 1:
+            self.open = False  # undecided between several classes
+        elif classes:
+            (self.only,) = classes
+
+    def end(self, answer: int) -> None:
+        """The chain's answer, unless an undecided node could say otherwise."""
+        self.open = False
+        self.answer = answer if self.only in (None, answer) else ABSTAIN
+
+    def radius(self) -> float:
+        """Certified from the nodes that were drawn; what later ones would add is left out."""
+        if self.answer == ABSTAIN or not self.passed:
+            return 0.0
+        nodes, chosen, lower, upper = zip(*self.passed, strict=True)
+        top = [low if name == self.answer else 0.0 for name, low in zip(chosen, lower, strict=True)]
+        rival = [float(np.delete(one, self.answer).max()) for one in upper]
+        return float(chain_radius(top, rival, [n.threshold for n in nodes], [n.sigma for n in nodes]))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One image's votes, shape (2, classes + 1): selection and estimation, last invalid; draws and g's probabilities."""
+
+    votes: NDArray[np.int64]
+    draws: int
+    accurate: NDArray[Any] | None
+
+
+def _as_dataset(images: torch.Tensor | ArrayLike, num_classes: int, grid_levels: int | None) -> ArrayDataset:
+    values = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    return ArrayDataset(values, np.zeros(len(values)), num_classes=num_classes, grid_levels=grid_levels)
+
+
+def _describe(data: Dataset, sigma: float) -> NoiseRecord:
+    size = int(np.prod(data.input_shape))
+    return describe_noise("auto", sigma=sigma, size=size, grid_levels=data.grid_levels)
+
+
+def _draw(
+    models: tuple[torch.nn.Module, torch.nn.Module | None],
+    data: Dataset,
+    plan: DrawPlan,
+    rule: StoppingRule,
+    noise: NoiseRecord,
+    sigma: float,
+    seed: int,
+    device: str,
+    batch_size: int,
+) -> list[_Drawn]:
+    """Votes of every image, in their order, from noise streams that no certificate uses."""
+    where = torch.device(device)
+    for model in models:
+        if model is not None:
+            model.eval().to(where)
+    made = make_noise(noise, seed=seed, sigma=sigma, size=int(np.prod(data.input_shape)), device=where)
+    loop = DrawLoop(*models, data, plan, made, where, batch_size, rule)
+    found = []
+    for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
+        selection = np.append(record.selection_counts, record.selection_invalid)
+        votes = np.stack([selection, np.append(record.estimation_counts, record.estimation_invalid)])
+        draws = int(votes[1].sum()) + record.estimation_deferred
+        found.append(_Drawn(votes, draws, record.accurate_probabilities))
+    return found

@@ -10,7 +10,9 @@ from certmix import ABSTAIN, MixturePredictor
 from certmix.certifiers import exact_radius
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
+from certmix.prediction import ChainNode, ChainPredictor
 from certmix.rules import LinearRule, ThresholdRule, threshold_radius
+from certmix.rules.chain import chain_radius, firing_node
 
 
 class HalfSpace(torch.nn.Module):
@@ -184,3 +186,61 @@ def test_confident_votes_answer_wrongly_no_more_often_than_stated(share, c, err)
     overstated = int((made.radius > radius + 1e-9).sum())
     assert stats.binomtest(overstated, len(images), err, alternative="greater").pvalue > 1e-5
     assert (made.draws > 0).all()
+
+
+def _chain(shares, thresholds, g, **options):
+    nodes = [
+        ChainNode(HalfSpace(sigma * special.ndtri(share)), sigma, c)
+        for share, c, sigma in zip(shares, thresholds, (0.25, 0.5), strict=True)
+    ]
+    defaults = {"num_classes": 2, "num_estimation": 900, "failure_probability": 0.05, "seed": 1}
+    return ChainPredictor(nodes=nodes, accurate=Constant(np.eye(2)[g] * 0.8 + 0.1), **{**defaults, **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("err", [0.05, 0.01])
+@pytest.mark.parametrize(
+    ("shares", "c", "g"),
+    [
+        ((0.71, 0.3), (0.7, 0.6), 1),  # node 1 just answers 0, the rest would say 1
+        ((0.69, 0.3), (0.7, 0.6), 0),  # node 1 just does not
+        ((0.6, 0.58), (0.7, 0.6), 1),  # neither: g
+        ((0.6, 0.62), (0.75, 0.6), 1),
+    ],
+)
+def test_a_chain_answers_wrongly_no_more_often_than_stated(shares, c, g, err):
+    made = _chain(shares, c, g, failure_probability=err).predict(torch.full((700, 1, 1, 1), 0.5))
+    h = np.array([[share, 1 - share] for share in shares])
+    node = int(firing_node(h.max(axis=1), c))
+    truth = g if node == 2 else int(h[node].argmax())
+    wrong = (made.classes != ABSTAIN) & (made.classes != truth)
+    assert stats.binomtest(int(wrong.sum()), len(wrong), err, alternative="greater").pvalue > 1e-5
+    radius = float(chain_radius(h[:, truth], h[:, 1 - truth], c, (0.25, 0.5)))
+    overstated = (made.classes == truth) & (made.radius > radius + 1e-9)
+    assert stats.binomtest(int(overstated.sum()), len(wrong), err, alternative="greater").pvalue > 1e-5
+
+
+def test_a_chain_asks_no_more_nodes_than_it_needs():
+    images = torch.full((5, 1, 1, 1), 0.5)
+    options = {"num_estimation": 10_000, "failure_probability": 1e-3}
+    first = _chain((0.99, 0.01), (0.7, 0.6), 1, **options).predict(images)
+    assert (first.classes == 0).all()
+    assert (first.draws <= 300).all()
+    assert (first.radius > 0).all()
+    second = _chain((0.5, 0.99), (0.9, 0.6), 1, **options).predict(images)
+    assert (second.classes == 0).all()
+    assert (second.radius > 0).all()
+    last = _chain((0.5, 0.5), (0.9, 0.9), 1, **options).predict(images)
+    assert (last.classes == 1).all()
+    assert (last.radius == 0).all()
+
+
+def test_an_undecided_node_is_passed_where_only_the_answer_of_the_rest_could_be_its_own():
+    images = torch.full((10, 1, 1, 1), 0.5)
+    options = {"num_estimation": 3_000, "failure_probability": 1e-3}
+    agreeing = _chain((0.8, 0.99), (0.8, 0.6), 1, **options).predict(images)  # node 1 is at its threshold, for 0
+    assert (agreeing.classes == 0).all()
+    other = _chain((0.8, 0.01), (0.8, 0.6), 1, **options).predict(images)
+    assert (other.classes == ABSTAIN).mean() > 0.9
+    with pytest.raises(InvalidArgument, match="a chain needs at least one node"):
+        ChainPredictor(nodes=[], accurate=Constant([0.5, 0.5]), num_classes=2)
