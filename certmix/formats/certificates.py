@@ -121,7 +121,9 @@ def _stem(certifier: str, rule: Rule) -> str:
     """A file name that no other certifier or rule has: the parameter with all its digits."""
     kind = "" if rule.kind == "linear" else f"{rule.kind}-"
     vote = "" if rule.accurate_vote == "class" else f"-{rule.accurate_vote}"
-    return f"certificates-{certifier}-{kind}{repr(rule.parameter).removesuffix('.0')}{vote}"
+    fixed = [value for key, value in rule.to_json().items() if key not in ("kind", "parameter", "accurate_vote")]
+    values = "-".join(repr(value).removesuffix(".0") for value in (rule.parameter, *fixed))
+    return f"certificates-{certifier}-{kind}{values}{vote}"
 
 
 def _parquet(certificates: Sequence[Certificates]) -> bytes:

@@ -4,9 +4,13 @@ phi(p) = p^q, or the probit z(p). Eq. 5 with one-hot g at weight a is q = 1, lam
 confidence threshold c is lambda = 0, tau = phi(c).
 """
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from certmix.certifiers import Certifier
 from certmix.certifiers.arguments import (
     Array,
     check_bounds,
@@ -19,6 +23,9 @@ from certmix.certifiers.arguments import (
 from certmix.certifiers.envelope import EXACT, Envelope
 from certmix.certifiers.exact import quantile
 from certmix.clean_accuracy import CleanAccuracy, alone_on_top, kept_accuracy, vote_shares
+from certmix.intervals import ProbabilityBounds
+from certmix.rules.rule import AccurateVote, Floats, check_accurate_vote
+from certmix.rules.threshold import envelope_of
 
 _HALVINGS = 64
 _ROUNDING = 4e-15  # above the relative rounding of a power, and of a quantile and the differences of three
@@ -144,3 +151,99 @@ def _probit_distance(top: Array, rival: Array, tau: Array, weight: Array) -> Arr
     first, second = (np.clip(quantile(p), -_FAR, _FAR) for p in (top, rival))
     slack = _ROUNDING * (4.0 + np.abs(first) + np.abs(second) + np.abs(tau))
     return round_down(np.maximum(first - weight * second - tau - slack, 0.0) / (1.0 + weight))
+
+
+@dataclass(frozen=True)
+class FamilyRule:
+    """h's class where phi(h_y) - lambda phi(h_k) > tau, k being g's class, elsewhere g's class: see `family_radius`.
+
+    Lambda and q are fixed, or chosen on other inputs than are reported, as tau is.
+
+    Args:
+        threshold: tau, in [0, 1), or for the probit in [-100, 100].
+        rival_weight: lambda, in [0, 1]; 0 is the threshold, 1 with q = 1 is Eq. 5.
+        exponent: q of phi(p) = p^q, or None for phi = z.
+        accurate_vote: "class"; a softmax of g decides no more than its class here.
+    Raises: InvalidArgument: a value out of range.
+    Example:
+        >>> rule = FamilyRule(0.4, rival_weight=0.25)
+        >>> rule.label, rule.decide([[0.1, 0.9]], [[55, 45]]).tolist(), rule.decide([[0.1, 0.9]], [[51, 49]]).tolist()
+        ('family 0.4 (lambda 0.25, q 1)', [0], [1])
+    """
+
+    threshold: float
+    rival_weight: float
+    exponent: float | None = 1.0
+    accurate_vote: AccurateVote = "class"
+    kind: ClassVar[str] = "family"
+    title: ClassVar[str] = "family threshold"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threshold", float(check_score_threshold(self.threshold, self.exponent)))
+        object.__setattr__(self, "rival_weight", float(check_rival_weight(self.rival_weight)))
+        check_accurate_vote(self.accurate_vote)
+
+    @property
+    def parameter(self) -> float:
+        """Tau."""
+        return self.threshold
+
+    @property
+    def label(self) -> str:
+        """Such as "family 0.4 (lambda 0.25, q 1)"."""
+        phi = "probit" if self.exponent is None else f"q {self.exponent:g}"
+        return f"family {self.threshold:g} (lambda {self.rival_weight:g}, {phi})"
+
+    def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
+        """See `Rule.radius`: where the certifier's envelope leaves the rule's region."""
+        return family_radius(
+            bounds.top_lower,
+            bounds.rival_upper,
+            self.threshold,
+            bounds.sigma,
+            rival_weight=self.rival_weight,
+            exponent=self.exponent,
+            envelope=envelope_of(certifier, "the family"),
+        )
+
+    def decide(self, accurate: ArrayLike, robust: ArrayLike, *, draws: ArrayLike | None = None) -> NDArray[np.int64]:
+        """See `Rule.decide`."""
+        h, k = vote_shares(robust, draws), np.argmax(accurate, axis=-1)
+        of_g = np.take_along_axis(h, k[..., None], axis=-1)[..., 0]
+        kept = self._score(h.max(axis=-1), of_g) > self.threshold
+        return np.asarray(np.where(kept, h.argmax(axis=-1), k), dtype=np.int64)
+
+    def lead(self, candidate: int, accurate: Floats, lower: Floats, upper: Floats) -> float:
+        """See `Rule.lead`: h must be sure of the candidate; g's class also wins over a class that h cannot be sure of."""
+        k, others = int(np.argmax(accurate)), np.arange(len(lower)) != candidate
+        low, high = np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
+        ahead = low[candidate] - high[others]
+        if candidate == k:
+            unsure = self.threshold - self._score(high[others], np.full(int(others.sum()), low[k]))
+            return float(np.maximum(ahead, unsure).min())
+        return float(min(ahead.min(), float(self._score(low[candidate], high[k])) - self.threshold))
+
+    def clean_accuracy(
+        self, accurate: ArrayLike, robust: ArrayLike, labels: ArrayLike, *, draws: ArrayLike | None = None
+    ) -> CleanAccuracy:
+        """See `Rule.clean_accuracy`."""
+        return family_accuracy(
+            accurate, robust, labels, rival_weight=self.rival_weight, exponent=self.exponent, draws=draws
+        )
+
+    def with_parameter(self, parameter: float) -> "FamilyRule":
+        """See `Rule.with_parameter`."""
+        return replace(self, threshold=parameter)
+
+    def to_json(self) -> dict[str, object]:
+        """See `Rule.to_json`."""
+        return {
+            "kind": self.kind,
+            "parameter": self.threshold,
+            "rival_weight": self.rival_weight,
+            "exponent": self.exponent,
+            "accurate_vote": self.accurate_vote,
+        }
+
+    def _score(self, top: ArrayLike, rival: ArrayLike) -> Array:
+        return family_score(top, rival, rival_weight=self.rival_weight, exponent=self.exponent)

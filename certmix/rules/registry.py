@@ -1,9 +1,10 @@
-"""Every rule by its name, and a rule from a file."""
+"""Rules by their names, and a rule from a file."""
 
 from typing import cast
 
 from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields
+from certmix.rules.family import PROBIT_RANGE, FamilyRule
 from certmix.rules.linear import LinearRule
 from certmix.rules.rule import ACCURATE_VOTES, AccurateVote, Rule
 from certmix.rules.threshold import ThresholdRule
@@ -20,11 +21,16 @@ def rule_named(kind: str, accurate_vote: AccurateVote = "class") -> Rule:
 
 def rule_from_json(tree: Fields) -> Rule:
     """Of what `Rule.to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
-    kind = RULES[tree.choice("kind", tuple(RULES))]
-    parameter = tree.number("parameter", 0.0, 1.0)
+    kind = tree.choice("kind", (*RULES, FamilyRule.kind))
+    family = kind == FamilyRule.kind
+    parameter = tree.number("parameter", *((-PROBIT_RANGE, PROBIT_RANGE) if family else (0.0, 1.0)))
     accurate_vote = cast(AccurateVote, tree.choice("accurate_vote", ACCURATE_VOTES))
+    rival_weight = tree.number("rival_weight", 0.0, 1.0) if family else 0.0
+    exponent = tree.optional("exponent", lambda: tree.number("exponent", 0.01, 100.0)) if family else None
     tree.end()
     try:
-        return kind(parameter, accurate_vote)
+        if family:
+            return FamilyRule(parameter, rival_weight, exponent, accurate_vote)
+        return RULES[kind](parameter, accurate_vote)
     except InvalidArgument as error:
         raise RunError(f"{tree.where}: {error}") from None

@@ -10,7 +10,7 @@ from certmix.certification.certify import Certificates, certify
 from certmix.certification.chain import ChainCertificates
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
-from certmix.rules import Rule
+from certmix.rules import FamilyRule, Rule
 from certmix.runs.store import Statistics
 from certmix.verification.formulas import (
     Bounds,
@@ -18,6 +18,7 @@ from certmix.verification.formulas import (
     bounds_of_counts,
     certifies,
     certifies_chain,
+    certifies_family,
     certifies_threshold,
     number,
 )
@@ -94,6 +95,11 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
 
 def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
     """Whether theory certifies `radius` (in units of sigma) by this rule."""
+    if isinstance(rule, FamilyRule):
+        weight, exponent = number(rule.rival_weight), None if rule.exponent is None else number(rule.exponent)
+        return certifies_family(
+            certifier, bounds, number(rule.threshold), radius, rival_weight=weight, exponent=exponent
+        )
     formula = {"linear": certifies, "threshold": certifies_threshold}[rule.kind]
     return formula(certifier, bounds, number(rule.parameter), radius)
 

@@ -20,7 +20,7 @@ from certmix.intervals.confidence import confident_counts, least_confident
 from certmix.intervals.histograms import UNITS
 from certmix.pareto import candidate_from_statistics, pareto_frontier
 from certmix.promise import CONFIDENCE_STEPS, Promise, check_confidence
-from certmix.rules import LinearRule, ThresholdRule, threshold_radius
+from certmix.rules import FamilyRule, LinearRule, ThresholdRule, threshold_radius
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification, redraw
 from tests.soft import soft_votes
@@ -96,6 +96,9 @@ def test_declared_draws_are_those_of_the_histograms(scene, tmp_path):
         check_certificates(statistics, certify(statistics, rules=ThresholdRule(0.3), confidence=0.75), result)
         assert result.holds, result.differences
         assert result.certificates_checked == 12
+    family = Verification()
+    check_certificates(soft, certify(soft, rules=[FamilyRule(0.2, 0.25), FamilyRule(-0.5, 0.5, None)]), family)
+    assert family.holds, family.differences
     forged = certify(soft, rules=ThresholdRule(0.3), confidence=0.75)
     result = Verification()
     check_certificates(soft, replace(forged, radius=forged.radius + 1e-3), result)

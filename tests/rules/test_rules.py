@@ -6,15 +6,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+from certmix.certification.bounds import bound_probabilities
 from certmix.certifiers import CERTIFIERS, exact_radius
 from certmix.errors import InvalidArgument, RunError
 from certmix.intervals import ProbabilityBounds
 from certmix.json_fields import Fields
-from certmix.rules import RULES, LinearRule, ThresholdRule, rule_from_json
+from certmix.rules import RULES, FamilyRule, LinearRule, ThresholdRule, rule_from_json
+from certmix.rules.family import family_radius
 from certmix.rules.threshold import threshold_radius
 
-KINDS = tuple(RULES)
+MAKERS = {
+    **RULES,
+    "family": lambda parameter, vote: FamilyRule(parameter, 0.25, 1.0, vote),
+    "power": lambda parameter, vote: FamilyRule(parameter, 1.0, 3.0, vote),
+    "probit": lambda parameter, vote: FamilyRule(6 * parameter - 3, 0.5, None, vote),
+}
+KINDS = tuple(MAKERS)
 parameters = st.floats(0.0, 0.999)
 generators = st.integers(0, 10**6).map(np.random.default_rng)
 
@@ -27,14 +36,14 @@ def _scene(generator, inputs=30, classes=4):
 @given(generators, parameters, st.sampled_from(KINDS), st.sampled_from(["class", "softmax"]))
 def test_the_step_function_is_the_share_of_right_decisions(generator, parameter, kind, vote):
     g, h, labels = _scene(generator)
-    rule = RULES[kind](parameter, vote)
+    rule = MAKERS[kind](parameter, vote)
     exact = rule.clean_accuracy(g, h, labels)
-    assert float(exact(parameter)) == pytest.approx((rule.decide(g, h) == labels).mean())
+    assert float(exact(rule.parameter)) == pytest.approx((rule.decide(g, h) == labels).mean())
 
 
 @given(generators, parameters, st.sampled_from(KINDS), st.sampled_from(["class", "softmax"]))
 def test_a_positive_lead_decides_for_every_h_within_the_bounds(generator, parameter, kind, vote):
-    classes, rule = 4, RULES[kind](parameter, vote)
+    classes, rule = 4, MAKERS[kind](parameter, vote)
     g, centre = (
         generator.dirichlet(np.ones(classes)),
         generator.dirichlet(np.ones(classes) * generator.choice([0.3, 3])),
@@ -68,7 +77,7 @@ def test_radii_are_those_of_the_formulas():
 
 @given(parameters, st.sampled_from(KINDS), st.sampled_from(["class", "softmax"]))
 def test_what_is_written_is_read(parameter, kind, vote):
-    rule = RULES[kind](parameter, vote)
+    rule = MAKERS[kind](parameter, vote)
     again = rule_from_json(Fields(json.loads(json.dumps(rule.to_json())), "rule"))
     assert again == rule
     assert hash(again) == hash(rule)
@@ -92,3 +101,31 @@ def test_bad_values_are_named():
             rule_from_json(Fields({**LinearRule(0.8).to_json(), **change}, "rule"))
     with pytest.raises(RunError, match="rule: threshold must be in"):
         rule_from_json(Fields({**ThresholdRule(0.8).to_json(), "parameter": 1.0}, "rule"))
+
+
+def test_family_rules_certify_by_their_formula_and_meet_their_neighbours():
+    top, rival = np.array([0.99, 0.7, 0.5]), np.array([0.005, 0.2, 0.4])
+    bounds = ProbabilityBounds(np.zeros(3, dtype=np.int64), top, rival, 0.5)
+    exact = CERTIFIERS["exact"]
+    ends = ((FamilyRule(0.45, 0.0), ThresholdRule(0.45)), (FamilyRule(0.25, 1.0), LinearRule(0.8)))
+    for rule, other in ends:
+        assert rule.radius(exact, bounds) == pytest.approx(other.radius(exact, bounds), abs=1e-6)
+    for exponent in (1.0, 3.0, None):
+        found = FamilyRule(0.3, 0.25, exponent).radius(exact, bounds)
+        assert np.array_equal(found, family_radius(top, rival, 0.3, 0.5, rival_weight=0.25, exponent=exponent))
+    with pytest.raises(InvalidArgument, match="one with an envelope for the family"):
+        FamilyRule(0.3, 0.25).radius(CERTIFIERS["theorem-a1"], bounds)
+
+
+@pytest.mark.parametrize("err", [0.05, 0.01])
+@pytest.mark.parametrize("shares", [(0.6, 0.3, 0.1), (0.8, 0.1, 0.1), (0.5, 0.48, 0.02)])
+def test_stated_radii_exceed_the_truth_no_more_often_than_promised(err, shares):
+    """From votes, selection included; one region covers every rule, so that each is right as often as promised."""
+    rng, runs, p = np.random.default_rng(5), 4_000, np.array(shares)
+    selection, votes = rng.multinomial(20, p, runs), rng.multinomial(300, p, runs)
+    bounds = bound_probabilities(selection, votes, sigma=0.5, failure_probability=err)
+    true = ProbabilityBounds(np.zeros(1, dtype=np.int64), p[:1], p[1:2], 0.5)
+    for rule in (ThresholdRule(0.45), FamilyRule(0.3, 0.25), FamilyRule(0.1, 0.5, 3.0), FamilyRule(0.2, 0.5, None)):
+        truth = float(rule.radius(CERTIFIERS["exact"], true)[0])
+        wrong = rule.radius(CERTIFIERS["exact"], bounds) > np.where(bounds.prediction == 0, truth, 0.0) + 1e-6
+        assert stats.binomtest(int(wrong.sum()), runs, err, alternative="greater").pvalue > 1e-5
