@@ -298,7 +298,7 @@ class ChainPredictor:
             for i, one in zip(open_, drawn, strict=True):
                 states[i].take(node, rule, one)
         for i in (i for i, state in enumerate(states) if state.open):
-            states[i].end(int(self._accurate_class(data[i][0])))
+            states[i].end(self._accurate_class(data[i][0]))
         found = [(state.answer, state.radius(), state.draws) for state in states]
         classes, radius, draws = zip(*found, strict=True) if found else ((), (), ())
         return Prediction(
@@ -306,9 +306,9 @@ class ChainPredictor:
         )
 
     @torch.inference_mode()
-    def _accurate_class(self, image: torch.Tensor) -> torch.Tensor:
+    def _accurate_class(self, image: torch.Tensor) -> int:
         device = torch.device(self.device)
-        return self.accurate.eval().to(device)(image.to(device, torch.float32).unsqueeze(0)).argmax()
+        return int(self.accurate.eval().to(device)(image.to(device, torch.float32).unsqueeze(0)).argmax())
 
 
 @dataclass

@@ -15,7 +15,7 @@ from certmix.certification.votes import whole_votes
 from certmix.certifiers import get_certifier
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
-from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_failure_probability
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise, Votes, check_failure_probability
 from certmix.rules.chain import chain_radius
 from certmix.rules.threshold import envelope_of
 
@@ -116,9 +116,7 @@ def bound_chain(
     share = failure_probability / len(runs)
     votes, spent = [], []
     for run in runs:
-        hard = "hard" if confidence is None and run.draws.confidence is None else None
-        promise = promise_of(run, failure_probability=share, votes=hard, confidence=confidence)
-        votes.append(whole_votes(run, promise))
+        votes.append(whole_votes(run, node_promise(run, share, confidence)))
         schedule = run.draws.schedule
         if schedule is None:
             maximum_radius(run.draws.num_estimation, share, run.sigma)
@@ -136,6 +134,12 @@ def bound_chain(
             rival[k, j] = np.minimum(np.nextafter(upper + apart, 2.0), 1.0)
     sigma = np.array([run.sigma for run in runs])
     return ChainBounds(candidates, top, rival, sigma, failure_probability, runs[0].labels, runs[0].indices)
+
+
+def node_promise(run: "Statistics", failure_probability: float, confidence: float | None) -> Promise:
+    """What one node promises: whole votes, hard ones where no confidence was asked for or declared."""
+    hard: Votes | None = "hard" if confidence is None and run.draws.confidence is None else None
+    return promise_of(run, failure_probability=failure_probability, votes=hard, confidence=confidence)
 
 
 def certify_chain(bounds: ChainBounds, thresholds: ArrayLike, *, certifier: str = "exact") -> ChainCertificates:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certification.bounds import promise_of
 from certmix.certification.certify import certified_at
-from certmix.certification.chain import ChainBounds, bound_chain
+from certmix.certification.chain import ChainBounds, bound_chain, node_promise
 from certmix.certification.votes import votes_of_h
 from certmix.certifiers import get_certifier
 from certmix.clean_accuracy import alone_on_top, vote_shares
@@ -61,13 +60,8 @@ def chain_candidate(
         raise InvalidArgument(
             "the first run of a chain must hold the accurate model's predictions; sample with --accurate."
         )
-    shares = []
-    for run in runs:
-        hard = "hard" if confidence is None and run.draws.confidence is None else None
-        promise = promise_of(
-            run, failure_probability=failure_probability / len(runs), votes=hard, confidence=confidence
-        )
-        shares.append(vote_shares(*votes_of_h(run, promise)))
+    each = failure_probability / len(runs)
+    shares = [vote_shares(*votes_of_h(run, node_promise(run, each, confidence))) for run in runs]
     return ChainCandidate(bounds, runs[0].accurate_probabilities.astype(np.float64), np.stack(shares))
 
 
@@ -111,8 +105,12 @@ def choose_thresholds(
         raise InvalidArgument(
             f"target clean accuracy must be one that a chain reaches, got {target:.4f}: the best is {most_clean:.4f}."
         )
-    others = np.unravel_index(best[2][1], tuple(len(one) for one in values[1:])) if len(values) > 1 else ()
-    return tuple(float(v[int(i)]) for v, i in zip(values, (best[2][0], *others), strict=True)), best[0]
+    first, place = best[2]
+    found = []
+    for one in reversed(values[1:]):
+        place, digit = divmod(place, len(one))
+        found.append(float(one[digit]))
+    return (float(values[0][first]), *reversed(found)), best[0]
 
 
 def _grids(shares: Floats) -> list[Floats]:
