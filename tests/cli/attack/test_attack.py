@@ -122,6 +122,6 @@ def test_another_model_or_data_set_than_the_runs_is_refused(run, drawn, tmp_path
         assert result.code == 2
         assert "--robust must be the model" in result.err
     result = run("train", "--dataset", "digits", "--out", other, "--force", "--sigma", 1, "--attack-radius", 1)
-    assert "--attack-radius needs --sigma 0, got 1" in result.err
+    assert "adversarial training needs --sigma 0, got 1" in result.err
     shared = run("attack", "certificates", drawn, "--share-of-radius", 1, "--quiet")
     assert "--share-of-radius must be in (0, 1), got '1'" in shared.err
