@@ -37,14 +37,14 @@ LAYERS = (
     ("adaptive", "paper"),
     ("formats",),
     ("verification",),
-    ("plots",),
+    ("plots", "report"),
     ("cli",),
     ("__main__",),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_TORCH = (
     *("errors", "tables", "json_fields", "parquet", "files", "promise", "intervals", "certifiers", "clean_accuracy"),
-    *("rules", "certification", "curves", "pareto", "formats", "plots"),
+    *("rules", "certification", "curves", "pareto", "formats", "plots", "report"),
 )
 LIGHT = ("errors", "version")  # all that `import certmix` may load of the package
 

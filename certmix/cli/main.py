@@ -11,6 +11,7 @@ from certmix.cli import certify as certify
 from certmix.cli import pareto as pareto
 from certmix.cli import chain as chain
 from certmix.cli import plot as plot
+from certmix.cli import report as report
 from certmix.cli import predict as predict
 from certmix.cli import verify as verify
 from certmix.cli import inspect as inspect

@@ -127,6 +127,10 @@ MeanBoundOption = Annotated[
         choice("betting", "bernstein", "hoeffding"), CERTIFICATES,
     ),
 ]  # fmt: skip
+RealValuedOption = Annotated[
+    bool,
+    option("--real-valued", None, "Certify perturbed inputs off the data's grid too, by less.", None, CERTIFICATES),
+]
 AccurateVoteOption = Annotated[
     str, option("--accurate-vote", "KIND", "How g votes: its class, or its softmax.", choice("class", "softmax"))
 ]
@@ -270,9 +274,7 @@ class PromiseOptions(RuleOptions):
     interval: IntervalOption = "pair"
     certify_votes: CertifiedVotesOption = None
     mean_bound: MeanBoundOption = "betting"
-    real_valued: Annotated[
-        bool, option("--real-valued", None, "Certify perturbed inputs off the data's grid too, by less.")
-    ] = False
+    real_valued: RealValuedOption = False
 
     @property
     def certifiers(self) -> list[str]:

@@ -1,0 +1,81 @@
+"""Report -> one HTML file: template, style and script inlined, nothing from elsewhere, and data that cannot become code."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+
+import jinja2
+
+from certmix.certifiers import CERTIFIERS
+from certmix.curves import certified_accuracy, radii_within
+from certmix.report.payload import PAGE_CERTIFIERS, Report
+from certmix.rules import LinearRule, Rule, ThresholdRule
+from certmix.tables import percent_text
+from certmix.version import __version__
+
+_FOLDER = files("certmix.report") / "page"
+SCRIPTS = ("arithmetic", "data", "chart", "accuracy", "frontier", "plane", "inputs", "main")
+_STATIC_RULES: tuple[Rule, ...] = (LinearRule(0.6), LinearRule(0.8), LinearRule(1.0), ThresholdRule(0.6))
+# Everything is refused but this file's own style and script, by their hashes.
+_POLICY = "default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
+
+
+def render_page(report: Report) -> str:
+    """The report as HTML that needs no network.
+
+    Names, specs and paths of a run are text, whatever they hold: Jinja escapes them where they are in the page, and the
+    data island holds no "<" at all. Scripts and styles of other origin than this package do not run.
+
+    Args:
+        report: of `build_report`.
+    Returns: the file's content.
+    """
+    style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in SCRIPTS)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_read("page.html")).render(
+        report=report,
+        policy=_POLICY.format(style=_hash(style), script=_hash(script)),
+        style=style,
+        script=script,
+        island=island(report.to_json()),
+        static=[_static_table(report, number) for number in range(len(report.runs))],
+        certifiers=[CERTIFIERS[name] for name in PAGE_CERTIFIERS],
+        version=__version__,
+    )
+
+
+def island(values: object) -> str:
+    """JSON that can stand inside a script element: "<", ">" and "&" are escaped, and so is all that is not ASCII.
+
+    Example:
+        >>> island("</script><b>")
+        '"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e"'
+    """
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _static_table(report: Report, number: int) -> tuple[str, Sequence[str], Sequence[Sequence[str]]]:
+    """Name, headers and rows of one run's certified accuracies, from certificates rounded to the safe side."""
+    run = report.runs[number]
+    made = run.certify(_STATIC_RULES)
+    radii = radii_within([made])
+    curve = certified_accuracy(made, run.labels, radii)
+    rows = []
+    for position, rule in enumerate(made.rules):
+        clean = run.clean.get(rule.kind)
+        said = "–" if clean is None else percent_text(float(clean(rule.parameter)))
+        rows.append([rule.label, said, *(percent_text(value) for value in curve.accuracy[position].tolist())])
+    return f"σ = {run.bounds.sigma:g}", ["rule", "clean", *(f"r = {radius:g}" for radius in radii)], rows
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -1,0 +1,101 @@
+"""What a report says in sentences: promise, draws, and what a reader must be warned of."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certmix.promise import Promise
+from certmix.runs.draws import Draws
+from certmix.runs.grouping import Run
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is promised of one run and how it was drawn.
+
+    Attributes:
+        title: names sigma.
+        promise: in a sentence.
+        facts: name and value of everything that defines the draws.
+    """
+
+    title: str
+    promise: str
+    facts: Sequence[tuple[str, str]]
+
+
+def run_section(run: Run, promise: Promise) -> Section:
+    """A run in words."""
+    draws, used = run.statistics.draws, int(run.statistics.estimation_draws.sum())
+    each = f"{draws.num_selection:,} that choose the class and {draws.num_estimation:,} that bound it, per input"
+    if draws.schedule is not None:
+        each = each.replace("and ", "and up to ", 1) + f", stopped early: {used:,} were used"
+    noise = "Gaussian, float64" if draws.noise.kind == "float" else f"integer, {draws.noise.levels} steps per pixel unit"
+    source = {"fresh": "from the system", "chosen": "chosen by hand", "derived": f"derived from {draws.seed_text!r}"}
+    facts = [
+        ("run", run.name),
+        ("inputs", f"{run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text})"),
+        ("robust model h", _model(draws.model.spec, draws.model.sha256)),
+        ("accurate model g", "not recorded" if draws.accurate is None else _model(draws.accurate.spec, draws.accurate.sha256)),
+        ("draws", each),
+        ("noise", f"{noise}, generator {draws.noise.generator}"),
+        ("seed", f"{draws.seed:#x}, {source[draws.seed_source]}"),
+        ("votes", "shares of classes" if promise.votes == "hard" else "mean class probabilities"),
+    ]
+    return Section(f"σ = {draws.sigma:g}", promise.text, facts)
+
+
+def _model(spec: str | None, sha256: str) -> str:
+    return f"{spec or 'from Python'} (sha256 {sha256[:12]}…)"
+
+
+def warnings_of(runs: Sequence[tuple[Run, Promise]]) -> list[str]:
+    """What a reader of these runs must know, most serious first; the same for several sigmas is said once."""
+    found: dict[str, list[str]] = {}
+    for run, promise in runs:
+        for line in _warnings(run, promise):
+            found.setdefault(line, []).append(f"{run.statistics.sigma:g}")
+    said = [f"σ = {', '.join(sigmas)}: {line}" if len(sigmas) < len(runs) else line for line, sigmas in found.items()]
+    return [line[0].upper() + line[1:] for line in said] + [
+        "Every certificate holds for all weights, thresholds and radii at once. An accuracy does not: a parameter that was "
+        "chosen because it looks best on these inputs looks better here than on others. Choose on other inputs than you "
+        "report (certmix pareto --choose-on)."
+    ]
+
+
+def _warnings(run: Run, promise: Promise) -> list[str]:
+    statistics, draws, missing = run.statistics, run.statistics.draws, run.wanted - len(run.statistics)
+    lines = []
+    if missing:
+        lines.append(f"{missing} of {run.wanted} inputs are missing; accuracies are of those that were drawn.")
+    if draws.noise.kind == "float":
+        lines.append("the noise is float: certificates hold up to rounding of the noisy input; integer noise has no such gap.")
+    elif not promise.real_valued:
+        lines.append("certificates are about perturbed inputs on the data's own grid; --real-valued covers all others, by less.")
+    invalid = int(statistics.estimation_invalid.sum())
+    if invalid:
+        lines.append(f"{invalid:,} draws gave no finite output and were counted as votes against.")
+    if draws.accurate is None:
+        lines.append("the accurate model was not recorded: clean accuracy of mixtures and the frontier are not known.")
+    if draws.schedule is not None:
+        lines.append("sampling could stop early: radii that it did not stop for are valid, but smaller than a full run's.")
+    if draws.seed_source == "chosen":
+        lines.append("the seed was chosen by hand: that no other was tried before has to be believed.")
+    return lines
+
+
+def redraw_command(draws: Draws) -> tuple[str, str] | None:
+    """The command that draws one input again, as the text before and after its index; None for a model from Python."""
+    if draws.model.spec is None or (draws.accurate is not None and draws.accurate.spec is None):
+        return None
+    words = ["certmix", "sample", "--robust", draws.model.spec]
+    if draws.accurate is not None and draws.accurate.spec is not None:
+        words += ["--accurate", draws.accurate.spec]
+    words += ["--dataset", draws.dataset.spec]
+    for name in ("split", "holdout"):
+        if draws.dataset.subset.get(name) is not None:
+            words += [f"--{name}", str(draws.dataset.subset[name])]
+    words += ["--sigma", repr(draws.sigma), "--num-selection", str(draws.num_selection)]
+    words += ["--num-estimation", str(draws.num_estimation), "--votes", draws.votes, "--noise", draws.noise.kind]
+    words += ["--on-invalid", draws.on_invalid, "--seed", str(draws.seed), "--out", "redrawn", "--indices"]
+    return f"{shlex.join(words)} ", ""
