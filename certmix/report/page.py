@@ -33,7 +33,9 @@ def render_page(report: Report) -> str:
     Returns: the file's content.
     """
     style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in SCRIPTS)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string(_read("page.html")).render(
         report=report,
         policy=_POLICY.format(style=_hash(style), script=_hash(script)),

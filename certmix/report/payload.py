@@ -256,5 +256,7 @@ def pack(values: ArrayLike) -> str:
     kind = "f8"
     if array.dtype.kind in "iu":
         low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        kind = "i4" if low < 0 else next((k for k, most in (("u1", 8), ("u2", 16), ("u4", 32)) if high < 1 << most), "f8")
+        kind = (
+            "i4" if low < 0 else next((k for k, most in (("u1", 8), ("u2", 16), ("u4", 32)) if high < 1 << most), "f8")
+        )
     return f"{kind}:{base64.b64encode(array.astype(f'<{kind}').tobytes()).decode()}"

@@ -30,13 +30,18 @@ def run_section(run: Run, promise: Promise) -> Section:
     each = f"{draws.num_selection:,} that choose the class and {draws.num_estimation:,} that bound it, per input"
     if draws.schedule is not None:
         each = each.replace("and ", "and up to ", 1) + f", stopped early: {used:,} were used"
-    noise = "Gaussian, float64" if draws.noise.kind == "float" else f"integer, {draws.noise.levels} steps per pixel unit"
+    noise = (
+        "Gaussian, float64" if draws.noise.kind == "float" else f"integer, {draws.noise.levels} steps per pixel unit"
+    )
     source = {"fresh": "from the system", "chosen": "chosen by hand", "derived": f"derived from {draws.seed_text!r}"}
     facts = [
         ("run", run.name),
         ("inputs", f"{run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text})"),
         ("robust model h", _model(draws.model.spec, draws.model.sha256)),
-        ("accurate model g", "not recorded" if draws.accurate is None else _model(draws.accurate.spec, draws.accurate.sha256)),
+        (
+            "accurate model g",
+            "not recorded" if draws.accurate is None else _model(draws.accurate.spec, draws.accurate.sha256),
+        ),
         ("draws", each),
         ("noise", f"{noise}, generator {draws.noise.generator}"),
         ("seed", f"{draws.seed:#x}, {source[draws.seed_source]}"),
@@ -56,7 +61,7 @@ def warnings_of(runs: Sequence[tuple[Run, Promise]]) -> list[str]:
         for line in _warnings(run, promise):
             found.setdefault(line, []).append(f"{run.statistics.sigma:g}")
     said = [f"σ = {', '.join(sigmas)}: {line}" if len(sigmas) < len(runs) else line for line, sigmas in found.items()]
-    return [line[0].upper() + line[1:] for line in said] + [
+    return [line if line.startswith("σ") else line[0].upper() + line[1:] for line in said] + [
         "Every certificate holds for all weights, thresholds and radii at once. An accuracy does not: a parameter that was "
         "chosen because it looks best on these inputs looks better here than on others. Choose on other inputs than you "
         "report (certmix pareto --choose-on)."
@@ -69,16 +74,22 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
     if missing:
         lines.append(f"{missing} of {run.wanted} inputs are missing; accuracies are of those that were drawn.")
     if draws.noise.kind == "float":
-        lines.append("the noise is float: certificates hold up to rounding of the noisy input; integer noise has no such gap.")
+        lines.append(
+            "the noise is float: certificates hold up to rounding of the noisy input; integer noise has no such gap."
+        )
     elif not promise.real_valued:
-        lines.append("certificates are about perturbed inputs on the data's own grid; --real-valued covers all others, by less.")
+        lines.append(
+            "certificates are about perturbed inputs on the data's own grid; --real-valued covers all others, by less."
+        )
     invalid = int(statistics.estimation_invalid.sum())
     if invalid:
         lines.append(f"{invalid:,} draws gave no finite output and were counted as votes against.")
     if draws.accurate is None:
         lines.append("the accurate model was not recorded: clean accuracy of mixtures and the frontier are not known.")
     if draws.schedule is not None:
-        lines.append("sampling could stop early: radii that it did not stop for are valid, but smaller than a full run's.")
+        lines.append(
+            "sampling could stop early: radii that it did not stop for are valid, but smaller than a full run's."
+        )
     if draws.seed_source == "chosen":
         lines.append("the seed was chosen by hand: that no other was tried before has to be believed.")
     return lines

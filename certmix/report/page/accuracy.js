@@ -44,13 +44,13 @@ class AccuracyView {
 
   say(best, how) {
     const { report, state } = this, { run, count } = best, share = percentDown(count / run.size);
-    const name = `${report.rule(how.rule).title} ${how.parameter.toFixed(3)}`;
+    const { name: rule, title } = report.rule(how.rule), certifier = report.certifierLabel(how.certifier);
     document.getElementById("headline").replaceChildren(
       element("strong", { id: "headline-share" }, [`${share} %`]),
-      ` of ${run.size.toLocaleString("en")} inputs are right and certified at radius ${state.r.toFixed(3)} by ${name} at ${run.name}, ` +
-      `whatever the accurate model answers.`);
+      ` of ${run.size.toLocaleString("en")} inputs are right and certified at radius ${state.r.toFixed(3)}, whatever the accurate model ` +
+      `answers (${rule}, ${title} ${how.parameter.toFixed(3)}, ${run.name}; certificate: ${certifier}).`);
     this.chart.root.setAttribute("aria-label",
-      `Certified accuracy against radius, ${name}, ${report.certifierLabel(how.certifier)}. At radius ${state.r.toFixed(3)}: ` +
+      `Certified accuracy against radius, ${title} ${how.parameter.toFixed(3)}, ${certifier}. At radius ${state.r.toFixed(3)}: ` +
       report.runs.map((one) => `${one.name} ${percentDown(one.count(how, state.r) / one.size)} %`).join(", "));
   }
 

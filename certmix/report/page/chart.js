@@ -55,9 +55,13 @@ class Chart {
   drawAxes() {
     const { x, y } = this.axes, { left, right, top, bottom } = this;
     this.grid.replaceChildren();
+    let free = 0; // where the next label of the axis may begin
     for (const at of x.ticks || ticks(x.low, x.high, Math.max(3, (right - left) / 90))) {
       this.grid.append(svg("line", { x1: this.x(at), x2: this.x(at), y1: top, y2: bottom }));
-      this.grid.append(svg("text", { x: this.x(at), y: bottom + 16, "text-anchor": "middle" }, x.text ? x.text(at) : at));
+      const name = String(x.text ? x.text(at) : at), half = 3.4 * name.length;
+      if (this.x(at) - half < free) continue;
+      free = this.x(at) + half + 5;
+      this.grid.append(svg("text", { x: this.x(at), y: bottom + 16, "text-anchor": "middle" }, name));
     }
     for (const at of y.ticks || ticks(y.low, y.high, Math.max(3, (bottom - top) / 55))) {
       this.grid.append(svg("line", { x1: left, x2: right, y1: this.y(at), y2: this.y(at) }));

@@ -32,12 +32,12 @@ class FrontierView {
     const { report, state } = this, size = report.runs[0].size, pairs = this.pairs(), able = pairs.filter((pair) => pair.how);
     const at = able.map((pair) => pair.run.count(pair.how, state.r)), most = Math.max(0, ...at);
     this.body.replaceChildren(...pairs.map((pair) => {
-      const { title, name } = report.rule(pair.kind), count = pair.how ? pair.run.count(pair.how, state.r) : 0;
-      const cells = pair.how ? [`${title} ${pair.how.parameter.toFixed(4)}`, percentDown(pair.run.clean(pair.how) / size),
+      const { title } = report.rule(pair.kind), count = pair.how ? pair.run.count(pair.how, state.r) : 0;
+      const cells = pair.how ? [pair.how.parameter.toFixed(4), percentDown(pair.run.clean(pair.how) / size),
         percentDown(count / size)] : ["out of reach", "–", "–"];
       const row = element("tr", { "data-sigma": pair.run.sigma, "data-rule": pair.kind });
       row.append(element("th", { scope: "row" }, [swatch(pair.run.number, pair.kind), ` ${pair.run.name}`]),
-        element("td", { class: "text" }, [name]), ...cells.map((cell) => element("td", {}, [cell])));
+        element("td", { class: "text" }, [title]), ...cells.map((cell) => element("td", {}, [cell])));
       row.classList.toggle("best", pair.how !== null && count === most && most > 0);
       return row;
     }));

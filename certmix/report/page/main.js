@@ -82,7 +82,7 @@ function start() {
   document.documentElement.classList.add("live");
   bind(report, state, changed);
   views = [AccuracyView, FrontierView, PlaneView, InputsView].map((View) => new View(report, state, changed));
-  window.addEventListener("hashchange", () => { state.read(location.hash); redraw(); });
+  window.addEventListener("hashchange", () => { clearTimeout(written); state.read(location.hash); redraw(); });
   redraw();
 }
 

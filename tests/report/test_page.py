@@ -1,0 +1,57 @@
+"""The file: one piece, a strict policy, and nothing of a run that could become code."""
+
+import base64
+import hashlib
+import json
+import re
+
+import pytest
+
+from certmix.report import render_page
+from tests.report.made import CLASSES, report_of, write_run
+
+HOSTILE = "</script><img src=x onerror=alert(1)><!--"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "<script>alert(2)<" / "script>"
+    write_run(folder, spec=f"{HOSTILE}.safetensors", data=f"npz:{HOSTILE}")
+    return render_page(report_of(folder, classes=[HOSTILE] * CLASSES, title=f"{HOSTILE}\u2028"))
+
+
+def test_names_specs_and_paths_stay_text(hostile):
+    assert "<img" not in hostile
+    assert "<script>alert" not in hostile
+    assert hostile.count("</script>") == 2
+    assert "<!--" not in hostile
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', hostile, re.DOTALL).group(1)
+    assert not set(data) & set("<>&\u2028")
+    assert json.loads(data)["classes"] == [HOSTILE] * CLASSES
+
+
+def test_the_policy_allows_this_script_and_style_by_hash_and_nothing_else(hostile):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', hostile).group(1).replace("&#39;", "'")
+    assert "unsafe" not in policy
+    rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    for tag, name in (("style", "style-src"), ("script", "script-src")):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", hostile, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[name] == f"'sha256-{digest}'"
+
+
+def test_nothing_is_inline_but_what_the_policy_names_and_nothing_is_remote(hostile):
+    text = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", hostile, flags=re.DOTALL)
+    assert not re.search(r"<[^>]*\s(style|on\w+)=", text)
+    assert not re.search(r"<[^>]*\s(src|href)=\"(?!#)", text)
+    assert "eval(" not in hostile
+    assert "innerHTML" not in hostile
+
+
+def test_without_a_script_the_page_has_the_stored_certificates(tmp_path):
+    report = report_of(write_run(tmp_path / "run"))
+    page = render_page(report)
+    assert re.search(r"<th scope=\"row\">weight 0.8</th><td>\d+\.\d</td>", page)
+    assert report.sections[0].promise.split("'")[0] in page
+    assert "differ by less than 10⁻⁹" in page
