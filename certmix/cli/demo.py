@@ -56,6 +56,7 @@ def demo_command(
     summary["seconds"] = round(time.monotonic() - started, 1)
     notes = [
         f"Figures and tables: {', '.join(summary['files'])}",
+        f"Open in a browser: {summary['report']}",
         f"Finished in {summary['seconds']:.0f} s. Try: certmix certify {runs[1]} --mixing-weight 0.9",
     ]
     text = summary.pop("text")
@@ -117,6 +118,7 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     import certmix
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
     from certmix.cli.frontier import remarks, sweep_table, write_sweep
+    from certmix.cli.report import write_report
     from certmix.formats.certificates import write_certificates
     from certmix.plots.certified import plot_certified_accuracy
 
@@ -139,4 +141,12 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
         f"\n\nThe frontier at the clean accuracy of sigma {SIGMAS[0]:g} alone, by the exact certificate:\n\n"
         f"{sweep_table(sweeps[1], 'markdown')}\n\n{' '.join(remarks(sweeps[1], False))}"
     )
-    return {"certified_accuracy": rows, "frontier": sweeps[1].to_json(), "files": files, "text": text}
+    page = write_report(runs, out / "report.html", title="Handwritten digits: certified robustness", force=True)
+    files.append(str(page))
+    return {
+        "certified_accuracy": rows,
+        "frontier": sweeps[1].to_json(),
+        "files": files,
+        "report": str(page),
+        "text": text,
+    }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
     from certmix.datasets import Dataset
     from certmix.intervals import ProbabilityBounds
+    from certmix.promise import Promise
     from certmix.rules import Rule
     from certmix.runs.store import Statistics
 
@@ -300,19 +301,25 @@ class PromiseOptions(RuleOptions):
             for name in self.certifiers
         ]
 
-    def bounds(self, statistics: "Statistics") -> "ProbabilityBounds":
-        """Bounds on the probabilities of stored votes."""
-        from certmix.certification.bounds import bound_statistics, promise_of
+    def promise(self, statistics: "Statistics") -> "Promise":
+        """The promise that stored votes can keep."""
+        from certmix.certification.bounds import promise_of
 
-        promise = promise_of(
+        return promise_of(
             statistics,
             failure_probability=self.failure_probability,
             interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
             votes=self.certify_votes,  # type: ignore[arg-type]
             mean_bound=self.mean_bound,  # type: ignore[arg-type]
+            real_valued=self.real_valued,
             confidence=self.confidence,
         )
-        return bound_statistics(statistics, promise)
+
+    def bounds(self, statistics: "Statistics") -> "ProbabilityBounds":
+        """Bounds on the probabilities of stored votes."""
+        from certmix.certification.bounds import bound_statistics
+
+        return bound_statistics(statistics, self.promise(statistics))
 
 
 def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """`certmix report`: what runs prove, as one HTML file that opens in a browser."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from certmix.cli.options import (
     IntervalOption,
     JsonOption,
     MeanBoundOption,
+    PromiseOptions,
     QuietOption,
     RealValuedOption,
 )
@@ -45,31 +47,37 @@ def report_command(
     Weights and thresholds move and certificates follow, without a server or the network:
       certmix report runs/quarter runs/half runs/one --out report.html
     """
-    from certmix.certification.bounds import promise_of
-    from certmix.files import check_target, read_whole, write_whole
-    from certmix.report import build_report, render_page
-    from certmix.runs.grouping import read_runs
+    from certmix.files import check_target, read_whole
 
     check_target(out, force=force)
-    found = read_runs(runs)
-    promises = [
-        promise_of(
-            run.statistics,
-            failure_probability=failure_probability,
-            interval=interval,  # type: ignore[arg-type]  # choices were checked while parsing
-            votes=certify_votes,  # type: ignore[arg-type]
-            mean_bound=mean_bound,  # type: ignore[arg-type]
-            real_valued=real_valued,
-        )
-        for run in found
-    ]
     names = None
     if class_names is not None:
         names = read_whole(class_names, "file of class names", 1 << 24).decode(errors="replace").splitlines()
-    page = render_page(build_report(found, promises, title=title, classes=names))
-    write_whole(out, page, force=force)
-    size = len(page.encode())
-    Output(as_json=as_json, quiet=quiet).show(
-        {"file": str(out), "bytes": size, "runs": [run.name for run in found]},
-        f"{out}: {len(found)} runs, {size / 1e6:.2f} MB; open it in a browser.",
-    )
+    promise = PromiseOptions(
+        failure_probability=failure_probability, interval=interval, certify_votes=certify_votes, mean_bound=mean_bound,
+        real_valued=real_valued,
+    )  # fmt: skip
+    page = write_report(runs, out, promise, title=title, class_names=names, force=force)
+    values = {"file": str(page), "bytes": page.stat().st_size}
+    text = f"{page}: {values['bytes'] / 1e6:.2f} MB; open it in a browser."
+    Output(as_json=as_json, quiet=quiet).show(values, text)
+
+
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    promise: PromiseOptions | None = None,
+    *,
+    title: str,
+    class_names: Sequence[str] | None = None,
+    force: bool = False,
+) -> Path:
+    """Write the page of some runs, under the promise asked for or the default one, and return its path."""
+    from certmix.files import write_whole
+    from certmix.report import build_report, render_page
+    from certmix.runs.grouping import read_runs
+
+    found, asked = read_runs(runs), promise or PromiseOptions()
+    promises = [asked.promise(run.statistics) for run in found]
+    write_whole(out, render_page(build_report(found, promises, title=title, classes=class_names)), force=force)
+    return out

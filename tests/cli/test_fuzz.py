@@ -63,6 +63,7 @@ def _base(path, model, stored, place):
         ("certify", "--counts"): ["--counts", counts, "--sigma", "0.5", "--out", place],
         ("pareto",): [stored, "--target", "0"],
         ("plot",): [stored, "--out", place],
+        ("report",): [stored, "--out", place],
         ("predict",): draw,
         ("verify",): [stored, "--sample", "1"],
         ("inspect",): ["digits"],

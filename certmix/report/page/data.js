@@ -87,9 +87,10 @@ class Run {
         if (radii[row] > 0 && this.right(row)) kept[count++] = radii[row];
       }
       made = { radii, reached: kept.slice(0, count).sort() };
-      if (this.cache.size > 24) this.cache.delete(this.cache.keys().next().value);
-      this.cache.set(key, made);
+      if (this.cache.size >= 12) this.cache.delete(this.cache.keys().next().value);
     }
+    this.cache.delete(key); // the oldest goes first, and this is now the youngest
+    this.cache.set(key, made);
     return made;
   }
 

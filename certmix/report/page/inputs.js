@@ -50,7 +50,7 @@ class InputsView {
     const first = state.page * ROWS, shown = rows.slice(first, first + ROWS);
     this.body.replaceChildren(...shown.map((row) => this.line(run, row, radii)));
     document.getElementById("found").textContent = rows.length
-      ? `${first + 1}–${first + shown.length} of ${rows.length.toLocaleString("en")} inputs at ${run.name}` : "no input passes the filter";
+      ? `${first + 1}–${first + shown.length} of ${rows.length.toLocaleString("en")} inputs, ${run.name}` : "no input passes the filter";
     document.getElementById("previous").disabled = state.page === 0;
     document.getElementById("next").disabled = state.page === pages - 1;
     for (const button of document.querySelectorAll("#inputs thead button")) {

@@ -1,0 +1,37 @@
+"""`certmix report` as a command: what it writes, and what it refuses."""
+
+import json
+
+from tests.report.made import CLASSES, write_run
+
+
+def test_a_report_of_several_runs_is_written(run, tmp_path):
+    folders = [write_run(tmp_path / f"{sigma}", sigma, inputs=12) for sigma in (0.25, 0.5)]
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"<class {number}>\n" for number in range(CLASSES)))
+    out = tmp_path / "report.html"
+    done = run("report", *folders, "--out", out, "--title", "A <b>", "--class-names", names, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"file": str(out), "bytes": out.stat().st_size}
+    page = out.read_text()
+    assert "A &lt;b&gt;" in page
+    assert "\\u003cclass 3\\u003e" in page
+
+
+def test_a_file_that_is_there_needs_force(run, tmp_path):
+    folder, out = write_run(tmp_path / "run", inputs=5), tmp_path / "report.html"
+    assert run("report", folder, "--out", out).code == 0
+    refused = run("report", folder, "--out", out)
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert run("report", folder, "--out", out, "--force").code == 0
+
+
+def test_names_that_do_not_fit_and_votes_that_are_absent_are_refused(run, tmp_path):
+    folder, names = write_run(tmp_path / "run", inputs=5), tmp_path / "names.txt"
+    names.write_text("a\nb\n")
+    assert "one per class, 10, got 2" in run("report", folder, "--out", tmp_path / "a.html", "--class-names", names).err
+    assert (
+        "sample with --votes soft" in run("report", folder, "--out", tmp_path / "a.html", "--certify-votes", "soft").err
+    )
+    assert not (tmp_path / "a.html").exists()
