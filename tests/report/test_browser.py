@@ -45,8 +45,12 @@ def page(chromium, address):
 
 
 def settle(page):
-    """Two frames: what was changed is drawn."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    """Wait until all that was changed is drawn."""
+    page.evaluate(
+        """() => new Promise((done) => {
+        const look = () => document.documentElement.classList.contains("stale") ? requestAnimationFrame(look) : done();
+        requestAnimationFrame(look); })"""
+    )
 
 
 def put(page, name, value):
@@ -168,7 +172,7 @@ def test_a_hostile_class_name_stays_text(page):
 def test_a_link_holds_the_view(page, address):
     put(page, "parameter", 0.9)
     page.locator("#inputs tbody button").nth(2).click()
-    page.wait_for_timeout(400)  # the address follows a quarter of a second later
+    settle(page)
     link = page.evaluate("location.hash")
     assert {"weight=0.9", "row=2"} <= set(link[1:].split("&"))
     before = page.locator("#headline").inner_text()

@@ -2,7 +2,7 @@
 
 class AccuracyView {
   constructor(report, state, changed) {
-    Object.assign(this, { report, state, changed });
+    Object.assign(this, { report, state, changed, section: document.getElementById("accuracy-chart").closest("section") });
     const percent = (share) => Math.round(100 * share);
     this.chart = new Chart(document.getElementById("accuracy-chart"), {
       x: { low: 0, high: report.reach * 1.02, label: "ℓ₂ radius r (pixel units)" },
@@ -56,13 +56,14 @@ class AccuracyView {
 
   draw(how) {
     const { chart, report, state } = this;
+    const columns = report.runs.map((run) => chart.columns(run.certify(how).reached));
     for (const run of report.runs) {
-      const counts = chart.columns(run.certify(how).reached), bounds = report.lower[run.size], n = run.size;
+      const counts = columns[run.number], bounds = report.lower[run.size], n = run.size;
       chart.set(`band${run.number}`, "path", { class: `band ${hue(run.number)}`,
         d: chart.band(counts, (k) => bounds[k], (k) => 1 - bounds[n - k]) });
     }
     for (const run of report.runs) {
-      const counts = chart.columns(run.certify(how).reached), clean = run.clean(how);
+      const counts = columns[run.number], clean = run.clean(how);
       chart.set(`line${run.number}`, "path", { class: `line ${hue(run.number)}`, d: chart.steps(counts, (k) => k / run.size) });
       if (clean !== null) {
         const at = `translate(${chart.left + 9 * run.number} ${chart.y(clean / run.size)})`;

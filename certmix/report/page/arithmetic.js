@@ -64,11 +64,21 @@ function excessMargin(top, rival, weight) {
   return top < 0.5 ? top - rival - (1 - weight) / weight : (2 * weight - 1) / weight - (1 - top) - rival;
 }
 
-/** Root t of Phi(zTop - t) - Phi(zRival + t) = (1 - a) / a, by Newton kept in a bracket. */
-function marginRoot(zTop, zRival, weight) {
-  const mu = (1 - weight) / weight, nu = (2 * weight - 1) / weight, direct = mu < 0.1, sign = direct ? -1 : 1;
-  let low = Math.max(zTop + quantile(0.5 * nu), 0), high = 0.5 * (zTop - zRival), t = high;
-  high = t = Math.min(high, Math.min(zTop, -zRival) + (mu < 0.5 ? -quantile(mu) : quantile(nu)));
+/** What depends on the weight alone; that of the last weight is kept, since inputs come one by one. */
+let ofWeight = { weight: NaN };
+function weightConstants(weight) {
+  if (ofWeight.weight !== weight) {
+    const mu = (1 - weight) / weight, nu = (2 * weight - 1) / weight;
+    ofWeight = { weight, mu, nu, zHalf: quantile(0.5 * nu), zMost: mu < 0.5 ? -quantile(mu) : quantile(nu) };
+  }
+  return ofWeight;
+}
+
+/** Root t of Phi(zTop - t) - Phi(zRival + t) = (1 - a) / a, by Newton kept in a bracket; `guess` is where to begin. */
+function marginRoot(zTop, zRival, weight, guess = 0) {
+  const { mu, nu, zHalf, zMost } = weightConstants(weight), direct = mu < 0.1, sign = direct ? -1 : 1;
+  let low = Math.max(zTop + zHalf, 0), high = Math.min(0.5 * (zTop - zRival), Math.min(zTop, -zRival) + zMost);
+  let t = guess > low && guess < high ? guess : high;
   for (let step = 0; step < 60; step++) {
     const left = t - zTop, right = t + zRival, first = cdf(sign * left), second = cdf(right);
     const lhs = second + (direct ? mu : first), rhs = direct ? first : nu, value = Math.log(lhs / rhs);
@@ -77,7 +87,7 @@ function marginRoot(zTop, zRival, weight) {
       * 0.3989422804014327;
     let next = t - value / slope;
     if (!(next >= low && next <= high)) next = 0.5 * (low + high);
-    if (Math.abs(next - t) <= 1e-15 * (1 + t)) return next;
+    if (Math.abs(next - t) <= 1e-9) return next; // the next step would be of the order of its square
     t = next;
   }
   return t;
@@ -92,11 +102,11 @@ const SLOPES = { "theorem-3.5": 1 / Math.sqrt(2 * Math.PI), "theorem-3.5-paper":
 /** (certifier, rule) -> radius in units of sigma from p_A, p_B (at most 1 - p_A), their z, and the rule's parameter. */
 const RADIUS = {
   linear: {
-    exact(top, rival, zTop, zRival, weight) {
+    exact(top, rival, zTop, zRival, weight, guess) {
       if (!(excessMargin(top, rival, weight) > 0)) return 0;
       if (weight === 1) return 0.5 * (zTop - zRival);
-      if (rival >= 1 - top) return Math.max(zTop + quantile((2 * weight - 1) / (2 * weight)), 0);
-      return marginRoot(zTop, zRival, weight);
+      if (rival >= 1 - top) return Math.max(zTop + weightConstants(weight).zHalf, 0);
+      return marginRoot(zTop, zRival, weight, guess);
     },
     "theorem-a1"(top, rival, zTop, zRival, weight) {
       if (!(excessMargin(top, rival, weight) > 0)) return 0;

@@ -67,11 +67,11 @@ class Run {
   right(row) { return this.prediction[row] === this.label[row]; }
   accuratePrediction(row) { return this.accurate ? this.accurate[row] : null; }
 
-  /** Radius of one input. */
-  radius(row, how) {
+  /** Radius of one input; `guess` is one near it, such as that at a parameter nearby. */
+  radius(row, how, guess = 0) {
     const method = RADIUS[how.rule][how.certifier];
     if (!method || this.prediction[row] === this.none) return 0;
-    const t = method(this.top[row], this.rival[row], this.zTop[row], this.zRival[row], how.parameter);
+    const t = method(this.top[row], this.rival[row], this.zTop[row], this.zRival[row], how.parameter, (guess + this.moved) / this.sigma);
     return t > 0 ? Math.max(t * this.sigma - this.moved, 0) : 0;
   }
 
@@ -81,11 +81,13 @@ class Run {
     let made = this.cache.get(key);
     if (!made) {
       const radii = new Float64Array(this.size), kept = new Float64Array(this.size);
+      const last = this.last || radii;
       let count = 0;
       for (let row = 0; row < this.size; row++) {
-        radii[row] = this.radius(row, how);
+        radii[row] = this.radius(row, how, last[row]);
         if (radii[row] > 0 && this.right(row)) kept[count++] = radii[row];
       }
+      this.last = radii;
       made = { radii, reached: kept.slice(0, count).sort() };
       if (this.cache.size >= 12) this.cache.delete(this.cache.keys().next().value);
     }

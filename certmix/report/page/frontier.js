@@ -3,8 +3,7 @@
 class FrontierView {
   constructor(report, state, changed) {
     Object.assign(this, { report, state });
-    this.host = document.getElementById("frontier");
-    if (!report.comparable) return;
+    this.section = document.getElementById("frontier");
     const percent = (share) => Math.round(100 * share);
     this.chart = new Chart(document.getElementById("frontier-chart"), {
       x: { low: 0, high: report.reach * 1.02, label: "ℓ₂ radius r (pixel units)" },
@@ -28,7 +27,6 @@ class FrontierView {
   }
 
   update() {
-    if (!this.chart) return;
     const { report, state } = this, size = report.runs[0].size, pairs = this.pairs(), able = pairs.filter((pair) => pair.how);
     const at = able.map((pair) => pair.run.count(pair.how, state.r)), most = Math.max(0, ...at);
     this.body.replaceChildren(...pairs.map((pair) => {

@@ -5,7 +5,7 @@ const STATUS = { certified: "certified", wrong: "wrong", uncertified: "not certi
 
 class InputsView {
   constructor(report, state, changed) {
-    Object.assign(this, { report, state, changed });
+    Object.assign(this, { report, state, changed, section: document.getElementById("inputs").closest("section") });
     this.body = document.querySelector("#inputs tbody");
     for (const button of document.querySelectorAll("#inputs thead button")) {
       button.addEventListener("click", () => changed(state.sort === button.dataset.sort

@@ -70,21 +70,46 @@ class State {
 function start() {
   const report = new Report(JSON.parse(document.getElementById("data").textContent)), state = new State(report);
   state.read(location.hash);
-  let asked = false, views = [], written = null;
-  const redraw = () => { asked = false; state.settle(); show(report, state); for (const view of views) view.update(); };
+  let asked = false, views = [], resting = null, stale = new Set();
+  const redraw = () => {
+    asked = false;
+    state.settle();
+    show(report, state);
+    stale = new Set(views);
+    refresh(inSight);
+  };
+  const refresh = (wanted) => {
+    for (const view of stale) if (wanted(view)) { view.update(); stale.delete(view); }
+    document.documentElement.classList.toggle("stale", stale.size > 0);
+  };
+  // While a slider moves only what is in sight is drawn. The rest follows when it rests, and so does the address, of
+  // which browsers refuse too many changes in a row.
+  const rest = () => {
+    refresh(() => true);
+    if (state.hash() !== (location.hash || "#")) history.replaceState(null, "", state.hash());
+  };
   const changed = (what) => {
     if ("run" in what && what.run !== state.run) Object.assign(state, { page: 0 });
     Object.assign(state, what);
+    document.documentElement.classList.add("stale");
     if (!asked) { asked = true; requestAnimationFrame(redraw); }
-    clearTimeout(written); // browsers refuse too many changes of the address in a row
-    written = setTimeout(() => { if (state.hash() !== (location.hash || "#")) history.replaceState(null, "", state.hash()); }, 250);
+    clearTimeout(resting);
+    resting = setTimeout(rest, 200);
   };
   document.documentElement.classList.add("live");
   bind(report, state, changed);
-  views = [AccuracyView, FrontierView, PlaneView, InputsView].map((View) => new View(report, state, changed));
-  window.addEventListener("hashchange", () => { clearTimeout(written); state.read(location.hash); redraw(); });
+  views = [AccuracyView, ...(report.comparable ? [FrontierView] : []), PlaneView, InputsView].map((View) => new View(report, state, changed));
+  window.addEventListener("hashchange", () => { clearTimeout(resting); state.read(location.hash); redraw(); rest(); });
+  window.addEventListener("scroll", () => refresh(inSight), { passive: true });
+  window.addEventListener("beforeprint", () => refresh(() => true));
   redraw();
+  resting = setTimeout(rest, 0);
 }
+
+const inSight = (view) => {
+  const box = view.section.getBoundingClientRect();
+  return box.bottom > 0 && box.top < innerHeight;
+};
 
 /** Controls -> state. */
 function bind(report, state, changed) {

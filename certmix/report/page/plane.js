@@ -4,7 +4,7 @@ const PROBIT = [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999];
 
 class PlaneView {
   constructor(report, state, changed) {
-    Object.assign(this, { report, state, changed });
+    Object.assign(this, { report, state, changed, section: document.getElementById("plane-chart").closest("section") });
     this.chart = new Chart(document.getElementById("plane-chart"), this.axes(), () => this.update(), 0.92);
     this.chart.root.addEventListener("click", (event) => this.pick(event));
   }
