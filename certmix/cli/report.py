@@ -10,6 +10,7 @@ from certmix.cli.command import command, option
 from certmix.cli.options import (
     OUTPUT,
     CertifiedVotesOption,
+    ConfidenceOption,
     FailureProbabilityOption,
     ForceOption,
     IntervalOption,
@@ -36,6 +37,7 @@ def report_command(
     interval: IntervalOption = "pair",
     certify_votes: CertifiedVotesOption = None,
     mean_bound: MeanBoundOption = "betting",
+    confidence: ConfidenceOption = None,
     real_valued: RealValuedOption = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -55,12 +57,13 @@ def report_command(
         names = read_whole(class_names, "file of class names", 1 << 24).decode(errors="replace").splitlines()
     promise = PromiseOptions(
         failure_probability=failure_probability, interval=interval, certify_votes=certify_votes, mean_bound=mean_bound,
-        real_valued=real_valued,
+        real_valued=real_valued, confidence=confidence,
     )  # fmt: skip
     page = write_report(runs, out, promise, title=title, class_names=names, force=force)
-    values = {"file": str(page), "bytes": page.stat().st_size}
-    text = f"{page}: {values['bytes'] / 1e6:.2f} MB; open it in a browser."
-    Output(as_json=as_json, quiet=quiet).show(values, text)
+    size = page.stat().st_size
+    Output(as_json=as_json, quiet=quiet).show(
+        {"file": str(page), "bytes": size}, f"{page}: {size / 1e6:.2f} MB; open it in a browser."
+    )
 
 
 def write_report(

@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.bounds import bound_statistics
 from certmix.certification.certify import Certificates, certify
+from certmix.certification.votes import votes_of_h
 from certmix.certifiers import CERTIFIERS
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
-from certmix.pareto.candidate import robust_shares
 from certmix.promise import Promise
 from certmix.report.words import Section, redraw_command, run_section, warnings_of
-from certmix.rules import RULES, Rule
+from certmix.rules import Rule, rule_named
 from certmix.runs.grouping import Run
 
 Json = dict[str, object]
@@ -31,7 +31,7 @@ class RuleControl:
     """A rule that the page can certify: its slider.
 
     Attributes:
-        kind: of `certmix.rules.RULES`; arithmetic.js has its radii under the same name.
+        kind: of `certmix.rules`; arithmetic.js has its radii under the same name.
         name: what it is called in the page.
         low, high, start: of the slider.
     """
@@ -44,7 +44,7 @@ class RuleControl:
 
     def to_json(self) -> Json:
         """As plain values."""
-        return {**vars(self), "title": RULES[self.kind].title}
+        return {**vars(self), "title": rule_named(self.kind).title}
 
 
 # What arithmetic.js certifies. A rule or a certifier that is not listed is left out of the page, not shown wrongly.
@@ -66,6 +66,7 @@ class RunData:
         accurate: class of g, shape (inputs,), or None.
         clean: kind of rule -> clean accuracy as a step function of its parameter; empty where g was not recorded.
         robust: vote counts of h, or its mean probabilities, shape (inputs, classes).
+        draws: what these are shares of, shape (inputs,); deferred and invalid draws included.
         moved: what `real_valued` takes off every radius, in pixel units.
     """
 
@@ -75,6 +76,7 @@ class RunData:
     accurate: NDArray[np.int64] | None
     clean: Mapping[str, CleanAccuracy]
     robust: NDArray[np.float64]
+    draws: NDArray[np.float64]
     moved: float
 
     @property
@@ -99,6 +101,7 @@ class RunData:
             votes=self.promise.votes,
             mean_bound=self.promise.mean_bound,
             real_valued=self.promise.real_valued,
+            confidence=self.promise.confidence,
         )
 
     @property
@@ -111,9 +114,7 @@ class RunData:
         inputs, (classes, votes) = len(self.bounds), self._leading_votes()
         prediction = self.bounds.prediction
         none = int(max(prediction.max(), self.labels.max())) + 1
-        total = self.run.statistics.estimation_draws
-        if self.promise.votes == "soft":
-            total = np.full(inputs, _SHARE_UNITS)
+        total = (self.draws * self._unit).astype(np.int64)
         return {
             "name": f"σ = {self.bounds.sigma:g}",
             "sigma": self.bounds.sigma,
@@ -133,9 +134,14 @@ class RunData:
             "command": self.command,
         }
 
+    @property
+    def _unit(self) -> int:
+        """What one vote is in the page, which shows whole numbers."""
+        return _SHARE_UNITS if self.promise.votes == "soft" else 1
+
     def _leading_votes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Classes with the most votes and those votes, each of shape (inputs, at most SHOWN_VOTES)."""
-        votes = self.robust * _SHARE_UNITS if self.promise.votes == "soft" else self.robust
+        votes = self.robust * self._unit
         order = np.argsort(-votes, axis=1, kind="stable")[:, :SHOWN_VOTES]
         return order, np.take_along_axis(votes, order, axis=1).round().astype(np.int64)
 
@@ -221,11 +227,13 @@ def build_report(
 
 def _run_data(run: Run, promise: Promise) -> RunData:
     statistics = run.statistics
-    g, robust = statistics.accurate_probabilities, robust_shares(statistics, promise.votes)
+    g, (robust, draws) = statistics.accurate_probabilities, votes_of_h(statistics, promise)
     clean = {}
     if g is not None:
         clean = {
-            rule.kind: RULES[rule.kind].clean_accuracy(g.astype(np.float64), robust, statistics.labels)
+            rule.kind: rule_named(rule.kind).clean_accuracy(
+                g.astype(np.float64), robust, statistics.labels, draws=draws
+            )
             for rule in RULE_CONTROLS
         }
     return RunData(
@@ -235,6 +243,7 @@ def _run_data(run: Run, promise: Promise) -> RunData:
         accurate=None if g is None else g.argmax(axis=1),
         clean=clean,
         robust=robust,
+        draws=draws,
         moved=statistics.draws.quantisation_distance if promise.real_valued else 0.0,
     )
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from certmix.certification.schedule import Schedule
 from certmix.promise import Promise
 from certmix.runs.draws import Draws
 from certmix.runs.grouping import Run
@@ -45,9 +46,15 @@ def run_section(run: Run, promise: Promise) -> Section:
         ("draws", each),
         ("noise", f"{noise}, generator {draws.noise.generator}"),
         ("seed", f"{draws.seed:#x}, {source[draws.seed_source]}"),
-        ("votes", "shares of classes" if promise.votes == "hard" else "mean class probabilities"),
+        ("votes", _votes(promise)),
     ]
     return Section(f"σ = {draws.sigma:g}", promise.text, facts)
+
+
+def _votes(promise: Promise) -> str:
+    if promise.votes == "confident":
+        return f"shares of draws in which h is at least {promise.confidence} sure of a class"
+    return "shares of classes" if promise.votes == "hard" else "mean class probabilities"
 
 
 def _model(spec: str | None, sha256: str) -> str:
@@ -90,6 +97,8 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
         lines.append(
             "sampling could stop early: radii that it did not stop for are valid, but smaller than a full run's."
         )
+    if promise.confidence is not None:
+        lines.append(f"the confidence {promise.confidence} must have been chosen on other inputs, or before looking.")
     if draws.seed_source == "chosen":
         lines.append("the seed was chosen by hand: that no other was tried before has to be believed.")
     return lines
@@ -108,5 +117,17 @@ def redraw_command(draws: Draws) -> tuple[str, str] | None:
             words += [f"--{name}", str(draws.dataset.subset[name])]
     words += ["--sigma", repr(draws.sigma), "--num-selection", str(draws.num_selection)]
     words += ["--num-estimation", str(draws.num_estimation), "--votes", draws.votes, "--noise", draws.noise.kind]
+    if draws.confidence is not None:
+        words += ["--confidence", repr(draws.confidence)]
+    if draws.schedule is not None:
+        words += _stopping(draws.schedule)
     words += ["--on-invalid", draws.on_invalid, "--seed", str(draws.seed), "--out", "redrawn", "--indices"]
     return f"{shlex.join(words)} ", ""
+
+
+def _stopping(schedule: Schedule) -> list[str]:
+    option = {"linear": "--mixing-weight", "threshold": "--threshold"}[schedule.rule.kind]
+    words = [option, repr(schedule.rule.parameter), "--failure-probability", repr(schedule.failure_probability)]
+    if schedule.target_radius is not None:
+        return [*words, "--stop-at-radius", repr(schedule.target_radius)]
+    return [*words, "--radius-tolerance", repr(schedule.radius_tolerance)]

@@ -1,6 +1,10 @@
 """`certmix report` as a command: what it writes, and what it refuses."""
 
+import base64
 import json
+import re
+
+import numpy as np
 
 from tests.report.made import CLASSES, write_run
 
@@ -35,3 +39,21 @@ def test_names_that_do_not_fit_and_votes_that_are_absent_are_refused(run, tmp_pa
         "sample with --votes soft" in run("report", folder, "--out", tmp_path / "a.html", "--certify-votes", "soft").err
     )
     assert not (tmp_path / "a.html").exists()
+
+
+def test_soft_and_confident_votes_are_shares_of_all_draws(run, tmp_path, model):
+    folder = tmp_path / "run"
+    draw = ["--robust", model, "--accurate", model, "--dataset", "digits", "--max", 4, "--N0", 20, "--N", 200]
+    assert run("sample", *draw, "--sigma", 0.5, "--votes", "both", "--seed", 1, "--out", folder).code == 0
+    for number, votes in enumerate((["--certify-votes", "soft"], ["--confidence", 0.75])):
+        out = tmp_path / f"{number}.html"
+        done = run("report", folder, *votes, "--out", out)
+        assert done.code == 0, done.err
+        data = json.loads(re.search(r'id="data">(.*?)</script>', out.read_text(), re.DOTALL).group(1))["runs"][0]
+        total, counts = (
+            np.frombuffer(base64.b64decode(data[name][3:]), f"<{data[name][:2]}") for name in ("total", "votes")
+        )
+        assert total.tolist() == ([1_000_000] if number == 0 else [200])
+        assert (counts.reshape(4, -1).sum(axis=1, dtype=int) <= total[0] + 5).all()
+        said = "mean class probabilities" if number == 0 else "at least 0.75 sure of a class"
+        assert said in out.read_text()

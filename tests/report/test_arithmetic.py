@@ -7,7 +7,7 @@ from scipy import optimize, special
 from certmix.certifiers import CERTIFIERS
 from certmix.intervals import ProbabilityBounds
 from certmix.report.payload import PAGE_CERTIFIERS, RULE_CONTROLS
-from certmix.rules import RULES
+from certmix.rules import rule_named
 
 POINTS = 10_000
 PAIRS = [
@@ -87,7 +87,7 @@ def test_certificates_are_below_the_page_by_less_than_a_billionth(javascript, ru
     given = {"top": top.tolist(), "rival": rival.tolist(), "parameter": [0.7] * POINTS}
     page = np.array(javascript(RADII, {**given, "rule": rule, "certifier": name}))
     bounds = ProbabilityBounds(np.zeros(POINTS, dtype=np.int64), top, rival, 1.0)
-    stored = RULES[rule](0.7).radius(CERTIFIERS[name], bounds)
+    stored = rule_named(rule).with_parameter(0.7).radius(CERTIFIERS[name], bounds)
     assert (stored <= page + 1e-13).all()
     assert (page - stored).max() < 1e-9
 

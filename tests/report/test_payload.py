@@ -1,14 +1,20 @@
 """What the page is given is what Python knows."""
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from certmix.certification.schedule import make_schedule
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.report.payload import RULE_CONTROLS, pack
+from certmix.report.words import redraw_command
+from certmix.rules import ThresholdRule
+from certmix.runs.draws import ModelRecord
+from tests.records import DRAWS
 from tests.report.made import CLASSES, report_of, write_run
 
 TYPES = {"u1": "<u1", "u2": "<u2", "u4": "<u4", "i4": "<i4", "f8": "<f8"}
@@ -82,11 +88,6 @@ def test_intervals_are_pythons(report):
     np.testing.assert_allclose(1 - report.lower[size][::-1], upper, rtol=1e-12)
 
 
-def test_soft_votes_are_mean_probabilities_of_their_own_total(report):
-    assert report.runs[0].promise.votes == "hard"
-    assert all(sum(row) <= 1000 for row in unpacked(report.to_json()["runs"][0]["votes"]).reshape(-1, 5).tolist())
-
-
 def test_the_redraw_command_quotes_what_a_manifest_says(tmp_path):
     report = report_of(write_run(tmp_path / "run", spec="x; rm -rf ~.safetensors", data="npz:a b.npz"))
     before, after = report.runs[0].command
@@ -94,6 +95,13 @@ def test_the_redraw_command_quotes_what_a_manifest_says(tmp_path):
     assert "--dataset 'npz:a b.npz' --split test" in before
     assert before.endswith("--indices ")
     assert not after
+
+
+def test_the_redraw_command_stops_where_the_run_did():
+    schedule = make_schedule(1000, sigma=0.5, rule=ThresholdRule(0.4), target_radius=0.25)
+    before, _ = redraw_command(replace(DRAWS, model=ModelRecord("h.pt", "a" * 64), schedule=schedule))
+    assert "--threshold 0.4 --failure-probability 0.001 --stop-at-radius 0.25 " in before
+    assert redraw_command(DRAWS) is None
 
 
 def test_real_valued_moves_every_radius(tmp_path):
