@@ -12,7 +12,20 @@ from certmix.certifiers import CERTIFIERS as REGISTRY
 from certmix.cli.options import CERTIFIERS
 from certmix.cli.root import app
 
-CORE = ["demo", "train", "sample", "certify", "pareto", "chain", "plot", "report", "predict", "verify", "inspect", "export"]
+CORE = [
+    "demo",
+    "train",
+    "sample",
+    "certify",
+    "pareto",
+    "chain",
+    "plot",
+    "report",
+    "predict",
+    "verify",
+    "inspect",
+    "export",
+]
 
 
 def _walk(command, path=()):

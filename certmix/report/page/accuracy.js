@@ -37,7 +37,7 @@ class AccuracyView {
       if (!best || count / run.size > best.count / best.run.size) best = { run, count };
     }
     for (const row of this.rows) row.classList.toggle("best", Number(row.dataset.sigma) === best.run.sigma && best.count > 0);
-    document.getElementById("accuracy-radius").textContent = `r = ${state.r.toFixed(3)}`;
+    document.getElementById("accuracy-radius").textContent = `r = ${report.radiusLabel(state.r)}`;
     this.say(best, how);
     if (this.chart.ready) this.draw(how);
   }
@@ -47,10 +47,10 @@ class AccuracyView {
     const { name: rule, title } = report.rule(how.rule), certifier = report.certifierLabel(how.certifier);
     document.getElementById("headline").replaceChildren(
       element("strong", { id: "headline-share" }, [`${share} %`]),
-      ` of ${run.size.toLocaleString("en")} inputs are right and certified at radius ${state.r.toFixed(3)}, whatever the accurate model ` +
-      `answers (${rule}, ${title} ${how.parameter.toFixed(3)}, ${run.name}; certificate: ${certifier}).`);
+      ` of ${run.size.toLocaleString("en")} inputs are right and certified at radius ${report.radiusLabel(state.r)}, whatever the accurate model ` +
+      `answers (${rule}, ${title} ${parameterText(how.parameter)}, ${run.name}; certificate: ${certifier}).`);
     this.chart.root.setAttribute("aria-label",
-      `Certified accuracy against radius, ${title} ${how.parameter.toFixed(3)}, ${certifier}. At radius ${state.r.toFixed(3)}: ` +
+      `Certified accuracy against radius, ${title} ${parameterText(how.parameter)}, ${certifier}. At radius ${report.radiusLabel(state.r)}: ` +
       report.runs.map((one) => `${one.name} ${percentDown(one.count(how, state.r) / one.size)} %`).join(", "));
   }
 

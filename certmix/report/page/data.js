@@ -4,7 +4,8 @@ const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array
 
 /** An array that Python packed as "type:base64". */
 function unpack(text) {
-  const [type, body] = text.split(":"), bytes = Uint8Array.from(atob(body), (c) => c.charCodeAt(0));
+  const [type, body] = text.split(":"), binary = atob(body), bytes = new Uint8Array(binary.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = binary.charCodeAt(k);
   return new TYPES[type](bytes.buffer);
 }
 
@@ -113,8 +114,13 @@ class Report {
     this.runs = raw.runs.map((run, number) => new Run(run, number));
     this.lower = Object.fromEntries(Object.entries(raw.lower).map(([size, packed]) => [size, unpack(packed)]));
     const alone = { rule: "linear", certifier: "exact", parameter: 1 };
-    this.reach = Math.max(1e-9, ...this.runs.map((run) => run.certify(alone).reached.at(-1) || 0));
+    this.reach = Math.max(1e-3, ...this.runs.map((run) => run.certify(alone).reached.at(-1) || 0));
   }
+
+  /** Decimals of a radius that a reader chooses: it is certified as it is written. */
+  get digits() { return Math.max(3 - Math.floor(Math.log10(this.reach)), 1); }
+  chosenRadius(r) { return Number(r.toFixed(this.digits)); }
+  radiusLabel(r) { return r.toFixed(this.digits); }
 
   /** Interval of an accuracy of `count` of `size` inputs: [lower, upper]. */
   interval(count, size) { return [this.lower[size][count], 1 - this.lower[size][size - count]]; }
@@ -126,4 +132,7 @@ class Report {
 // Accuracies are counts over sizes and are printed rounded to the side that claims less.
 const percentDown = (share) => (Math.floor(Math.round(share * 1e11) / 1e8) / 10).toFixed(1);
 const percentUp = (share) => (Math.ceil(Math.round(share * 1e11) / 1e8) / 10).toFixed(1);
-const radiusText = (r) => (Math.floor(r * 1e4) / 1e4).toFixed(4);
+const floorText = (x, digits) => (Math.floor(x * 10 ** digits) / 10 ** digits).toFixed(digits);
+const ceilText = (x, digits) => (Math.ceil(x * 10 ** digits) / 10 ** digits).toFixed(digits);
+const radiusText = (r) => floorText(r, 4);
+const parameterText = (parameter) => String(Number(parameter.toFixed(6)));

@@ -39,7 +39,7 @@ class FrontierView {
       row.classList.toggle("best", pair.how !== null && count === most && most > 0);
       return row;
     }));
-    document.getElementById("frontier-radius").textContent = `r = ${state.r.toFixed(3)}`;
+    document.getElementById("frontier-radius").textContent = `r = ${report.radiusLabel(state.r)}`;
     document.getElementById("target-text").textContent = `${(100 * state.target).toFixed(1)} %`;
     if (this.chart.ready) this.draw(able, size);
   }

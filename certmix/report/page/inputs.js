@@ -71,7 +71,7 @@ class InputsView {
       element("td", { class: `text ${run.right(row) ? "" : "no"}` }, [this.predicted(run, row)]),
       element("td", { class: `text ${!run.accurate || run.accurate[row] === run.label[row] ? "" : "no"}` }, [g]),
       element("td", { class: "votes" }, [bar(run, row, report)]),
-      element("td", {}, [run.top[row].toFixed(4)]), element("td", {}, [run.rival[row].toFixed(4)]),
+      element("td", {}, [floorText(run.top[row], 4)]), element("td", {}, [ceilText(run.rival[row], 4)]),
       element("td", { "data-of": "radius" }, [radiusText(radii[row])]),
       element("td", { class: "text" }, [element("span", { class: `status ${status}` }, [STATUS[status]])]));
     return made;
@@ -83,7 +83,7 @@ class InputsView {
     const how = state.how(), votes = votesOf(run, row);
     const facts = [["label", report.className(run.label[row])], ["h says", this.predicted(run, row)]];
     if (run.accurate) facts.push(["g says", report.className(run.accurate[row])]);
-    facts.push(["h’s class, at least", run.top[row].toFixed(6)], ["any rival, at most", run.rival[row].toFixed(6)]);
+    facts.push(["h’s class, at least", floorText(run.top[row], 6)], ["any rival, at most", ceilText(run.rival[row], 6)]);
     for (const { name, label } of report.certifiers) {
       if (RADIUS[how.rule][name]) facts.push([label, radiusText(run.radius(row, { ...how, certifier: name }))]);
     }

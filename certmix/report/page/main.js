@@ -37,7 +37,7 @@ class State {
     if (!report.rules.some((rule) => rule.kind === this.rule)) this.rule = this.initial.rule;
     if (!(this.certifier in RADIUS[this.rule])) this.certifier = "exact";
     for (const rule of report.rules) this[rule.title] = inside(this[rule.title], rule.low, rule.high, rule.start);
-    this.r = inside(this.r, 0, report.reach, this.initial.r);
+    this.r = report.chosenRadius(inside(this.r, 0, report.reach, this.initial.r));
     this.target = inside(this.target, 0, 1, this.initial.target);
     this.run = report.runs[this.run] ? this.run : 0;
     if (this.row !== null && !(this.row in this.currentRun().index)) this.row = null;
@@ -142,7 +142,7 @@ function show(report, state) {
   for (const id of ["parameter", "parameter-number"]) Object.assign(of(id), { min: rule.low, max: rule.high });
   put(of("parameter"), state[rule.title]); put(of("parameter-number"), Number(state[rule.title].toFixed(4)));
   for (const id of ["r", "r-number"]) of(id).max = report.reach;
-  put(of("r"), state.r); put(of("r-number"), Number(state.r.toFixed(4)));
+  put(of("r"), state.r); put(of("r-number"), state.r);
   if (of("target")) put(of("target"), state.target);
   put(of("filter"), state.filter);
   of("show").value = state.show;

@@ -60,7 +60,7 @@ class PlaneView {
     }
     for (const kind of ["lost", "wrong", "kept"]) chart.set(kind, "path", { class: `points ${kind}`, d: parts[kind].join("") });
     const kept = run.count(how, state.r);
-    chart.root.setAttribute("aria-label", `Plane of probabilities at ${run.name}: at radius ${state.r.toFixed(3)}, ${kept} of ` +
+    chart.root.setAttribute("aria-label", `Plane of probabilities at ${run.name}: at radius ${this.report.radiusLabel(state.r)}, ${kept} of ` +
       `${run.size} inputs are right and still inside the region in which h's class is kept.`);
   }
 
