@@ -27,6 +27,20 @@ def sweep_table(result: ParetoResult, table_format: str) -> str:
     return render_table([*headers, "frontier"], rows, table_format)
 
 
+def frontiers_table(results: Sequence[ParetoResult], table_format: str) -> str:
+    """Sweeps of one baseline side by side: a row per tenth of a pixel unit, a column per sweep, with its best sigma."""
+
+    def cell(result: ParetoResult, k: int) -> str:
+        if k >= len(result.radii) or result.frontier[k] == 0:
+            return "0.0"
+        return f"{percent_text(result.frontier[k])} (sigma {result.matched[result.frontier_pair[k]].sigma:g})"
+
+    radii = max((result.radii for result in results), key=len)
+    names = [f"{get_certifier(result.certifier).label}, {result.matched[0].rule.title}" for result in results]
+    rows = [[f"{radii[k]:.3g}", *(cell(result, k) for result in results)] for k in range(0, len(radii), 2)]
+    return render_table(["radius", *names], rows, table_format)
+
+
 def remarks(result: ParetoResult, from_logs: bool) -> list[str]:
     """What a reader of the table must know."""
     said = [f"Clean accuracy kept: {100 * result.target:.1f} %. {result.selection()} Intervals: 95 %, of the test set."]
