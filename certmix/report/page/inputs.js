@@ -90,7 +90,7 @@ class InputsView {
     host.replaceChildren(
       element("h3", {}, [`Input ${run.index[row]} at ${run.name}`]), bar(run, row, report, true),
       element("p", { class: "legend" }, votes.map(([number, count]) => element("span", {}, [
-        element("i", { class: `key ${role(run, row, number)}` }), `${report.className(number)} ${count.toLocaleString("en")}`]))),
+        element("i", { class: `key ${role(run, row, number)}` }), `${report.className(number)}: ${count.toLocaleString("en")}`]))),
       element("dl", {}, facts.flatMap(([name, value]) => [element("dt", {}, [name]), element("dd", {}, [value])])),
       element("p", { class: "hint" }, ["Draw this input again, bit for bit:"]),
       element("code", { class: "command", tabindex: 0 }, [run.command ? run.command.join(String(run.index[row])) : "not possible: its model came from Python"]));

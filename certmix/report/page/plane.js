@@ -32,13 +32,14 @@ class PlaneView {
 
   /** Edge of the region: the largest rival probability that keeps h's class, at every h_y. */
   drawRegion() {
-    const { chart } = this, how = this.state.how(), mu = (1 - how.parameter) / how.parameter, edge = [], outer = [];
+    const { chart } = this, how = this.state.how(), c = how.parameter, mu = (1 - c) / c, outer = [];
+    const edge = how.rule === "threshold" ? [this.at(c, Math.min(c, 1 - c))] : [];
     for (let k = 0; k <= 400; k++) {
       const p = k < 200 ? k / 200 : 1 - 10 ** (-5 * (k - 200) / 200) * 0.005;
-      const q = how.rule === "threshold" ? (p > how.parameter ? p : 0) : Math.max(p - mu, 0);
+      const q = how.rule === "threshold" ? (p > c ? p : 0) : Math.max(p - mu, 0);
       if (q > 0) edge.push(this.at(p, Math.min(q, 1 - p)));
     }
-    const start = how.rule === "threshold" ? Math.max(how.parameter, 0) : mu, floor = this.at(Math.min(start, 1), 0), end = this.at(1, 0);
+    const start = how.rule === "threshold" ? c : mu, floor = this.at(Math.min(start, 1), 0), end = this.at(1, 0);
     const shape = [floor, ...edge, end].map((point) => point.map((v) => v.toFixed(1)).join(" ")).join("L");
     for (let k = 0; k <= 100; k++) outer.push(this.at(k / 100, 1 - k / 100).map((v) => v.toFixed(1)).join(" "));
     chart.set("sum", "path", { class: "sum", d: `M${outer.join("L")}` });
