@@ -1,5 +1,6 @@
 """Attack D on an adaptive mixture of a smoothed model, inside its certificates at a_min: no success is allowed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch import Tensor
 from certmix.adaptive.attacks import AttackBudget, attack_adaptive, check_setting
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
-from certmix.attacks.certificates import CertificateAttack, Floats, attack_inside
-from certmix.attacks.judge import Judge
+from certmix.attacks.certificates import CertificateAttack, attack_inside
+from certmix.attacks.judge import Floats, Judge, Stakes
 from certmix.datasets import Dataset
+from certmix.rules import LinearRule, Rule
 
 
 def attack_adaptive_certificates(
@@ -67,7 +69,7 @@ def attack_adaptive_certificates(
         dataset,
         prediction,
         radius,
-        mixture.floor,
+        [LinearRule(mixture.floor)],
         share_of_radius=share_of_radius,
         batch_size=batch_size,
     )
@@ -83,15 +85,15 @@ class _AgainstGate:
     budget: AttackBudget
     generator: torch.Generator
 
-    def move(self, inputs: Tensor, labels: NDArray[np.int64], mixing_weight: Floats, reach: Floats) -> Tensor:
+    def move(self, inputs: Tensor, labels: NDArray[np.int64], rules: Sequence[Rule], reach: Floats) -> Tensor:
         """Attacked inputs; those that hold stay where they are."""
         budget = replace(self.budget, attack_radius=torch.as_tensor(reach, dtype=inputs.dtype, device=inputs.device))
         truth = torch.as_tensor(labels, device=inputs.device)
         return attack_adaptive(self.stand_in, inputs, truth, self.setting, budget, generator=self.generator)
 
     @torch.no_grad()
-    def mixing(self, points: Tensor, labels: NDArray[np.int64], mixing_weight: Floats) -> tuple[Floats, Floats]:
+    def stakes(self, points: Tensor, labels: NDArray[np.int64], rules: Sequence[Rule]) -> Stakes:
         """a(x) and g's leads at the points."""
         accurate = self.mixture.base_outputs(points)[0].double().cpu().numpy()
         lead = accurate[np.arange(len(labels)), labels][:, None] - accurate
-        return self.mixture.gate(points).double().cpu().numpy(), lead
+        return Stakes(self.mixture.gate(points).double().cpu().numpy(), lead, np.full(len(labels), -np.inf))

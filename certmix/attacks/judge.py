@@ -1,5 +1,6 @@
 """One verdict on attacked certificates, fixed or adaptive: what fresh votes leave of the certified class's lead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,64 @@ from torch import Tensor, nn
 from certmix.attacks.smoothed import count_votes
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.intervals import clopper_pearson_lower, clopper_pearson_upper
+from certmix.rules import LinearRule, Rule, ThresholdRule
 
 CONFIRMATION = 10  # times as many draws decide where the first ones speak against a certificate
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Stakes:
+    """What the certified class must lead by, one row per point; h's votes decide the rest.
+
+    Its lead over class i is (1 - a) (g_y - g_i) + a (h_y - h_i), and over the threshold h_y - c.
+
+    Attributes:
+        mixing_weight: a, shape (batch,).
+        accurate_lead: g_y - g_i, shape (batch, classes) or (batch, 1).
+        threshold: c, shape (batch,); minus infinity where there is none.
+    """
+
+    mixing_weight: Floats
+    accurate_lead: Floats
+    threshold: Floats
+
+    def leads(self, share: Floats, labels: NDArray[np.int64]) -> Floats:
+        """Leads over every class and, last, over the threshold, shape (batch, classes + 1); infinite over itself.
+
+        Args:
+            share: h's vote shares, shape (batch, classes).
+            labels: certified classes y, shape (batch,).
+        """
+        rows, weight = np.arange(len(labels)), self.mixing_weight[:, None]
+        own = share[rows, labels][:, None]
+        lead = (1.0 - weight) * self.accurate_lead + weight * (own - share)
+        lead[rows, labels] = np.inf
+        return np.hstack([lead, own - self.threshold[:, None]])
+
+    def row(self, row: int) -> "Stakes":
+        """Those of one point."""
+        at = slice(row, row + 1)
+        return Stakes(self.mixing_weight[at], self.accurate_lead[at], self.threshold[at])
+
+
+def worst_stakes(rules: Sequence[Rule]) -> Stakes:
+    """What each rule needs for the worst accurate model there is, one rule per point.
+
+    Eq. 5: g is one-hot on the rival, and the lead a (h_y - h_i) - (1 - a) (Lemma 3.2 is tight). The threshold: g names
+    another class wherever h does not keep its own, and the lead is min(h_y - c, h_y - h_i).
+    Raises: InvalidArgument: a rule of another kind.
+    """
+    found = []
+    for rule in rules:
+        if isinstance(rule, LinearRule):
+            found.append((rule.mixing_weight, -1.0, -np.inf))
+        elif isinstance(rule, ThresholdRule):
+            found.append((1.0, 0.0, rule.threshold))
+        else:
+            raise InvalidArgument(f"rule must be a mixing weight or a threshold to be attacked, got {rule.label}.")
+    weight, accurate_lead, threshold = np.array(found, dtype=np.float64).reshape(-1, 3).T
+    return Stakes(weight, accurate_lead[:, None], threshold)
 
 
 @dataclass(frozen=True)
@@ -19,11 +76,11 @@ class Verdict:
     """What was found at points inside certified balls.
 
     Attributes:
-        lead: of the certified class over the nearest one, in the mixture's probabilities, shape (batch,); <= 0 = fooled.
+        lead: of the certified class over the nearest one, or over the threshold, shape (batch,); <= 0 = fooled.
         broken: whether it is fooled beyond doubt, shape (batch,), bool.
     """
 
-    lead: NDArray[np.float64]
+    lead: Floats
     broken: NDArray[np.bool_]
 
 
@@ -31,7 +88,7 @@ class Verdict:
 class Judge:
     """Decides by fresh votes what the mixture of g and the smoothed h says at a point.
 
-    The class's lead over i is (1 - a) (g_y - g_i) + a (h_y - h_i). The first votes name the nearest rival; where they speak
+    The first votes name what is nearest to the certified class, a rival or the threshold (`Stakes`); where they speak
     against the class, ten times as many that nobody has looked at decide between these two alone, so that nothing is
     chosen from the draws that it is judged by.
     Guarantee: a point whose true leads are all positive is called broken with probability at most 2 significance.
@@ -64,47 +121,33 @@ class Judge:
         )
         return np.asarray(found.cpu().numpy())
 
-    def leads(
-        self,
-        points: Tensor,
-        labels: NDArray[np.int64],
-        mixing_weight: NDArray[np.float64],
-        accurate_lead: NDArray[np.float64],
-        draws: int | None = None,
-    ) -> NDArray[np.float64]:
-        """The class's lead over every class by fresh votes, shape (batch, classes); infinite over itself.
+    def leads(self, points: Tensor, labels: NDArray[np.int64], stakes: Stakes, draws: int | None = None) -> Floats:
+        """The class's leads by fresh votes, shape (batch, classes + 1): see `Stakes.leads`.
 
         Args:
             points: shape (batch, ...).
             labels: certified classes y, shape (batch,).
-            mixing_weight: a at the points, shape (batch,).
-            accurate_lead: g_y - g_i at the points, shape (batch, classes), or (batch, 1): -1 for the worst accurate model.
+            stakes: at the points.
             draws: votes per point; `votes` by default.
         """
-        share = self.counts(points, draws or self.votes) / (draws or self.votes)
-        rows, weight = np.arange(len(labels)), mixing_weight[:, None]
-        lead = (1.0 - weight) * accurate_lead + weight * (share[rows, labels][:, None] - share)
-        lead[rows, labels] = np.inf
-        return np.asarray(lead)
+        draws = draws or self.votes
+        return stakes.leads(self.counts(points, draws) / draws, labels)
 
-    def verdict(
-        self,
-        points: Tensor,
-        labels: NDArray[np.int64],
-        mixing_weight: NDArray[np.float64],
-        accurate_lead: NDArray[np.float64],
-    ) -> Verdict:
+    def verdict(self, points: Tensor, labels: NDArray[np.int64], stakes: Stakes) -> Verdict:
         """Leads at the points and whether certificates are surely broken there; arguments as `leads`."""
-        leads = self.leads(points, labels, mixing_weight, accurate_lead)
+        leads = self.leads(points, labels, stakes)
         nearest, lead = leads.argmin(axis=1), leads.min(axis=1)
-        from_accurate = (1.0 - mixing_weight[:, None]) * np.broadcast_to(accurate_lead, leads.shape)
         broken = np.zeros(len(labels), dtype=bool)
         draws = CONFIRMATION * self.votes
         for row in np.flatnonzero(lead <= 0):
-            label, rival, weight = labels[row], nearest[row], mixing_weight[row]
-            counts = self.counts(points[row : row + 1], draws)[0]
-            lead[row] = from_accurate[row, rival] + weight * (counts[label] - counts[rival]) / draws
-            top = float(clopper_pearson_upper(counts[label], draws, self.significance))
-            other = float(clopper_pearson_lower(counts[rival], draws, self.significance))
-            broken[row] = from_accurate[row, rival] + weight * (top - other) <= 0
+            counts, label, rival, own = (
+                self.counts(points[row : row + 1], draws),
+                labels[row],
+                nearest[row],
+                stakes.row(row),
+            )
+            lead[row] = own.leads(counts / draws, labels[row : row + 1])[0, rival]
+            share = clopper_pearson_lower(counts, draws, self.significance)
+            share[0, label] = clopper_pearson_upper(counts[0, label], draws, self.significance)
+            broken[row] = own.leads(share, labels[row : row + 1])[0, rival] <= 0
         return Verdict(lead, broken)

@@ -1,5 +1,7 @@
 """No attack succeeds inside a certified radius; outside one it does, and is shouted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ import certmix
 from certmix.attacks.certificates import CertificateBroken, attack_certificates
 from certmix.datasets import ArrayDataset, Subset
 from certmix.errors import InvalidArgument
+from certmix.rules import LinearRule, ThresholdRule
 
-WEIGHTS = [0.7, 1.0]
+RULES = [LinearRule(0.7), LinearRule(1.0), ThresholdRule(0.3), ThresholdRule(0.65)]
 NOTHING = ArrayDataset(np.zeros((2, 3)), [0, 1], num_classes=3)
 
 
@@ -18,13 +21,13 @@ NOTHING = ArrayDataset(np.zeros((2, 3)), [0, 1], num_classes=3)
 def certified(noisy):
     data = certmix.load_dataset("digits", split="test", max=25)
     statistics = certmix.sample(noisy, data, sigma=0.5, num_estimation=2000, seed=5)
-    return noisy, data, certmix.certify(statistics, mixing_weight=WEIGHTS)
+    return noisy, data, certmix.certify(statistics, rules=RULES)
 
 
 def _attack(certified, scale=1.0, **how):
     robust, data, certificates = certified
     return attack_certificates(
-        robust, data, certificates.prediction, scale * certificates.radius, WEIGHTS, sigma=0.5, grid_levels=16,
+        robust, data, certificates.prediction, scale * certificates.radius, RULES, sigma=0.5, grid_levels=16,
         **{"restarts": 2, "steps": 20, "votes": 1000, **how},
     )  # fmt: skip
 
@@ -48,28 +51,31 @@ def test_the_size_of_a_batch_is_no_part_of_the_answer(certified):
 
 def test_attacks_outside_succeed_and_are_shouted(certified):
     robust, data, certificates = certified
-    few = certmix.Certificates(certificates.prediction[:6], certificates.radius[:, :6], np.array(WEIGHTS), "exact", 0.5)
+    few = replace(certificates, prediction=certificates.prediction[:6], radius=certificates.radius[:, :6], labels=None)
     result = _attack((robust, Subset(data, range(6)), few), scale=4.0)
-    assert result.broken.mean() > 0.5
+    for rule in RULES:  # each kind of rule is refuted, and by more than its own fragile inputs
+        assert result.broken[[own == rule for own in result.rule]].mean() > 0.5, rule.label
     with pytest.raises(
         CertificateBroken, match=r"CERTIFICATES BROKEN by attacks inside their radius; the first is input"
     ):
         result.check()
 
 
-def test_a_half_space_breaks_exactly_at_its_radius():
+@pytest.mark.parametrize("rule, true_radius", [(LinearRule(1.0), 0.3), (ThresholdRule(0.65), 0.3 - 0.25 * 0.38532)])
+def test_a_half_space_breaks_exactly_at_its_radius(rule, true_radius):
     class HalfSpace(nn.Module):
         def forward(self, inputs):
             return torch.stack([inputs[:, 0] * 30, 0 * inputs[:, 0]], dim=1)
 
     data, sigma = ArrayDataset(np.array([[0.3, 0.0]]), [0], num_classes=2), 0.25
-    for radius, broken in ((0.27, False), (0.33, True)):  # the true radius at weight 1 is the distance 0.3
-        found = attack_certificates(HalfSpace(), data, [0], [[radius]], [1.0], sigma=sigma, restarts=1, steps=20)
+    # At weight 1 the true radius is the distance; at threshold c it is less by sigma z(c).
+    for radius, broken in ((0.9 * true_radius, False), (1.1 * true_radius, True)):
+        found = attack_certificates(HalfSpace(), data, [0], [[radius]], [rule], sigma=sigma, restarts=1, steps=20)
         assert bool(found.broken[0]) == broken
 
 
 def test_nothing_certified_nothing_attacked():
-    found = attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 2)), [0.8], sigma=0.5)
+    found = attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 2)), [LinearRule(0.8)], sigma=0.5)
     assert len(found.row) == 0
     found.check()
 
@@ -87,9 +93,9 @@ def test_nothing_certified_nothing_attacked():
 )
 def test_values_that_would_void_the_answer_are_refused(change, message):
     with pytest.raises(InvalidArgument, match=message):
-        attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 2)), [0.8], sigma=0.5, **change)
+        attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 2)), [LinearRule(0.8)], sigma=0.5, **change)
 
 
 def test_shapes_that_do_not_fit_are_named():
-    with pytest.raises(InvalidArgument, match=r"radius must have shape \(weights, inputs\) = \(1, 2\)"):
-        attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 3)), [0.8], sigma=0.5)
+    with pytest.raises(InvalidArgument, match=r"radius must have shape \(rules, inputs\) = \(1, 2\)"):
+        attack_certificates(nn.Identity(), NOTHING, [0, 1], np.zeros((1, 3)), [LinearRule(0.8)], sigma=0.5)
