@@ -1,5 +1,6 @@
 """Certified accuracy from below, attacked accuracy from above: what is left between is what nobody knows."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
@@ -16,8 +16,10 @@ from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
-from certmix.models.mixture import check_accurate_vote
 from certmix.models.placement import device_of
+from certmix.rules import LinearRule, Rule, ThresholdRule
+
+Route = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,8 @@ def attack_smoothed_mixture(
     robust: nn.Module,
     accurate: nn.Module | None,
     sigma: float,
-    mixing_weight: float,
+    rule: Rule,
     radii: Sequence[float],
-    accurate_vote: str = "class",
     grid_levels: int | None = None,
     steps: int = 20,
     restarts: int = 2,
@@ -56,53 +57,87 @@ def attack_smoothed_mixture(
     batch_size: int = 250,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttackedAccuracy:
-    """l2 attacks of growing radius on (1 - a) g + a h, h the vote shares of the smoothed robust model, in [0, 1].
+    """l2 attacks of growing radius on the mixture by a rule, h the vote shares of the smoothed robust model, in [0, 1].
 
-    Gradients come from the soft mixture, averaged over noise; a point counts as fooling where the mixture of g and fresh
-    vote shares is wrong. Inputs that are fooled at one radius are not attacked at larger ones. This is the accuracy of
+    Gradients come from h's probabilities, averaged over noise, and g's softmax (`_routes`); a point counts as fooling where
+    the mixture of g and fresh vote shares is wrong. Inputs that are fooled at one radius are not attacked at larger ones. This is the accuracy of
     the mixture as deployed with `votes` draws, up to their sampling error.
 
     Args:
         dataset: inputs with labels; read a batch at a time.
         robust: base classifier of h, on the device where the attack runs.
-        accurate: g; None only at weight 1.
+        accurate: g; None only for h alone, weight 1 or threshold 0.
         sigma: standard deviation of the noise, pixel units.
-        mixing_weight: a, in [0, 1].
+        rule: a mixing weight or a threshold; how g votes is part of it.
         radii: of the attacks, >= 0, pixel units.
-        accurate_vote: how g votes where points are judged, "class" or "softmax"; the attack climbs its softmax.
         grid_levels: of integer noise; see `count_votes`.
         steps: of PGD, >= 1.
-        restarts: starts per radius, >= 1, in turn with cross-entropy and with the margin as loss.
+        restarts: starts per radius, >= 1, which take the two routes to a wrong answer in turn.
         draws: noise draws per gradient, >= 1.
         votes: fresh draws that judge a point, >= 1.
         seed: of starts and noise.
         batch_size: inputs attacked at once, >= 1.
         progress: called with (inputs done, in all).
     Returns: AttackedAccuracy.
-    Raises: InvalidArgument: no accurate model at a weight below 1, or a value out of range.
+    Raises: InvalidArgument: no accurate model where it has a say, a rule of another kind, or a value out of range.
     """
-    if accurate is None and mixing_weight < 1.0:
-        raise InvalidArgument(f"accurate must be given at weights below 1, got none at weight {mixing_weight:g}.")
+    if accurate is None and rule.parameter != (0.0 if isinstance(rule, ThresholdRule) else 1.0):
+        raise InvalidArgument(
+            f"accurate must be given unless h decides alone (weight 1 or threshold 0), got none at {rule.label}."
+        )
     need_at_least(1, steps=steps, restarts=restarts, draws=draws, votes=votes, batch_size=batch_size)
-    check_accurate_vote(accurate_vote)
-    model: nn.Module = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
-    if accurate is not None:
-        model = MixedClassifier(accurate=accurate, robust=model, mixing_weight=mixing_weight, accurate_vote="softmax")
+    routes = _routes(rule, accurate, SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed))
     device = device_of(robust)
     generator = torch.Generator(device).manual_seed(seed)
-    judge = _Fooled(robust, accurate, sigma, mixing_weight, accurate_vote, grid_levels, votes, generator)
+    judge = _Fooled(robust, accurate, sigma, rule, grid_levels, votes, generator)
     ascending = sorted(float(radius) for radius in radii)
     tables: list[Tensor] = []
     for inputs, labels in batches(dataset, batch_size):
         moved = inputs.to(device), labels.to(device)
-        tables.append(_attack_batch(model, judge, *moved, ascending, steps=steps, restarts=restarts).cpu())
+        tables.append(_attack_batch(routes, judge, *moved, ascending, steps=steps, restarts=restarts).cpu())
         if progress:
             progress(sum(table.shape[1] for table in tables), len(dataset))
     return AttackedAccuracy(np.array(ascending), torch.cat(tables, dim=1).numpy())
 
 
+def _routes(rule: Rule, accurate: nn.Module | None, smoothed: SmoothedClassifier) -> tuple[Route, Route]:
+    """What attacks climb, as functions of points and labels: two ways to a wrong answer, one per restart in turn.
+
+    Eq. 5: cross-entropy and margin of the soft mixture. The threshold: h is surer of another class than of y and than c,
+    log max_i h_i - log max(h_y, c); or it is sure of none where g is wrong, min(log c - log max h, margin of g).
+    """
+    if isinstance(rule, LinearRule) or accurate is None:
+        model: nn.Module = smoothed
+        if accurate is not None:
+            model = MixedClassifier(
+                accurate=accurate, robust=smoothed, mixing_weight=rule.parameter, accurate_vote="softmax"
+            )
+        return lambda x, y: cross_entropy(model(x), y), lambda x, y: margin(model(x), y)
+    if not isinstance(rule, ThresholdRule):
+        raise InvalidArgument(f"rule must be a mixing weight or a threshold to be attacked, got {rule.label}.")
+    needed = math.log(max(rule.threshold, torch.finfo(torch.float32).tiny))
+
+    def robust_errs(points: Tensor, labels: Tensor) -> Tensor:
+        logs = smoothed(points)
+        return torch.minimum(
+            margin(logs, labels), margin(logs, labels) + logs.gather(1, labels[:, None])[:, 0] - needed
+        )
+
+    def accurate_errs(points: Tensor, labels: Tensor) -> Tensor:
+        return torch.minimum(needed - smoothed(points).amax(dim=1), margin(accurate(points).log_softmax(dim=1), labels))
+
+    return robust_errs, accurate_errs
+
+
 def _attack_batch(
-    model: nn.Module, judge: "_Fooled", inputs: Tensor, labels: Tensor, radii: list[float], *, steps: int, restarts: int
+    routes: tuple[Route, Route],
+    judge: "_Fooled",
+    inputs: Tensor,
+    labels: Tensor,
+    radii: list[float],
+    *,
+    steps: int,
+    restarts: int,
 ) -> Tensor:
     """Whether each input is right within each radius, shape (radii, batch)."""
     right = ~judge(inputs, labels)
@@ -112,9 +147,9 @@ def _attack_batch(
             rows = torch.nonzero(right)[:, 0]
             if not len(rows):
                 break
-            truth, loss = labels[rows], (cross_entropy, margin)[restart % 2]
+            truth, route = labels[rows], routes[restart % 2]
             point = pgd(
-                lambda x, truth=truth, loss=loss: loss(model(x), truth),  # type: ignore[misc]
+                lambda x, truth=truth, route=route: route(x, truth),  # type: ignore[misc]
                 inputs[rows], norm="l2", attack_radius=radius, steps=steps, generator=judge.generator,
             ).inputs  # fmt: skip
             right[rows[judge(point, truth)]] = False
@@ -129,8 +164,7 @@ class _Fooled:
     robust: nn.Module
     accurate: nn.Module | None
     sigma: float
-    mixing_weight: float
-    accurate_vote: str
+    rule: Rule
     grid_levels: int | None
     votes: int
     generator: torch.Generator
@@ -141,10 +175,6 @@ class _Fooled:
             self.robust, points, sigma=self.sigma, draws=self.votes, generator=self.generator,
             grid_levels=self.grid_levels,
         )  # fmt: skip
-        mixed = self.mixing_weight * counts.double() / self.votes
-        if self.accurate is not None:
-            g = self.accurate(points)
-            hard = self.accurate_vote == "class"
-            said = functional.one_hot(g.argmax(dim=1), g.shape[1]) if hard else g.double().softmax(dim=1)
-            mixed = mixed + (1.0 - self.mixing_weight) * said
-        return mixed.argmax(dim=1) != labels
+        g = torch.zeros_like(counts) if self.accurate is None else self.accurate(points)
+        said = self.rule.decide(g.double().softmax(dim=1).cpu().numpy(), counts.cpu().numpy())
+        return torch.as_tensor(said, device=labels.device) != labels

@@ -16,9 +16,11 @@ from certmix.cli.options import (
     MixingWeightOption,
     RadiiOption,
     RestartsOption,
+    RuleOptions,
     SeedOption,
     StemOption,
     StepsOption,
+    ThresholdOption,
 )
 from certmix.cli.output import Output
 from certmix.cli.run_models import Places, load_run
@@ -34,6 +36,7 @@ def bracket_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     places: Places,
     mixing_weight: MixingWeightOption = None,
+    threshold: ThresholdOption = None,
     accurate_vote: AccurateVoteOption = "class",
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
@@ -52,7 +55,7 @@ def bracket_command(
 
     \b
     The truth lies between; the figure goes into the run by default:
-      certmix attack bracket runs/half --mixing-weight 0.8 --mixing-weight 1 --radii 0,0.25,0.5,0.75,1
+      certmix attack bracket runs/half --mixing-weight 0.8 --threshold 0.5 --radii 0,0.25,0.5,0.75,1
     """
     import certmix
     from certmix.attacks.bracket import attack_smoothed_mixture
@@ -60,10 +63,10 @@ def bracket_command(
     from certmix.plots.bracket import Bracket, plot_brackets
     from certmix.tables import default_radii
 
-    loaded, weights = load_run(run, places), mixing_weight or [1.0]
+    loaded, rules = load_run(run, places), RuleOptions(mixing_weight, threshold).rules(accurate_vote)
     statistics = loaded.statistics
     made = [
-        certmix.certify(statistics, mixing_weight=weights, certifier=name, failure_probability=failure_probability)
+        certmix.certify(statistics, rules=rules, certifier=name, failure_probability=failure_probability)
         for name in certifier or ["exact"]
     ]
     count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
@@ -71,17 +74,17 @@ def bracket_command(
     furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))
     at = radii.values if radii else default_radii(1.5 * furthest)  # attacks get further than certificates
     attacked = []
-    for weight in weights:
-        with progress_bar(f"attacking at weight {weight:g}", quiet=output.quiet) as progress:
+    for rule in rules:
+        with progress_bar(f"attacking at {rule.label}", quiet=output.quiet) as progress:
             attacked.append(
                 attack_smoothed_mixture(
-                    loaded.first(count), robust=h, accurate=g, sigma=statistics.sigma, mixing_weight=weight, radii=at,
-                    accurate_vote=accurate_vote, grid_levels=loaded.grid_levels, steps=steps, restarts=restarts,
+                    loaded.first(count), robust=h, accurate=g, sigma=statistics.sigma, rule=rule, radii=at,
+                    grid_levels=loaded.grid_levels, steps=steps, restarts=restarts,
                     draws=gradient_draws, votes=judging_draws, seed=seed, batch_size=placement.batch_size,
                     progress=progress,
                 )
             )  # fmt: skip
-    rows = [_row(made, position, weight, attacked[position], count) for position, weight in enumerate(weights)]
+    rows = [_row(made, position, attacked[position], count) for position in range(len(rules))]
     brackets = [Bracket(made, position, at, above.right) for position, above in enumerate(attacked)]
     files = plot_brackets(brackets, out or run / "bracket")
     notes = [
@@ -93,13 +96,11 @@ def bracket_command(
     output.show(values, _table(rows, output.table_format), notes)
 
 
-def _row(
-    made: "Sequence[Certificates]", position: int, weight: float, attacked: "AttackedAccuracy", count: int
-) -> dict[str, Any]:
-    """Attacked and certified accuracies of one weight, as plain values."""
+def _row(made: "Sequence[Certificates]", position: int, attacked: "AttackedAccuracy", count: int) -> dict[str, Any]:
+    """Attacked and certified accuracies of one rule, as plain values."""
     from certmix.certification.certify import certified_at
 
-    row: dict[str, Any] = {"mixing_weight": weight, "radii": attacked.radii.tolist()}
+    row: dict[str, Any] = {"rule": made[0].rules[position].label, "radii": attacked.radii.tolist()}
     row["attacked"] = attacked.accuracy.tolist()
     for certificates in made:
         right = (certificates.prediction == certificates.labels)[:count]
@@ -114,7 +115,7 @@ def _table(rows: list[dict[str, Any]], table_format: str) -> str:
     cells = []
     for row in rows:
         for kind in row:
-            if kind not in ("mixing_weight", "radii"):
+            if kind not in ("rule", "radii"):
                 name = kind if kind == "attacked" else f"certified ({kind})"
-                cells.append([f"{row['mixing_weight']:g}", name, *(percent_text(value) for value in row[kind])])
-    return render_table(["weight", "accuracy", *(f"r = {r:g}" for r in rows[0]["radii"])], cells, table_format)
+                cells.append([row["rule"], name, *(percent_text(value) for value in row[kind])])
+    return render_table(["rule", "accuracy", *(f"r = {r:g}" for r in rows[0]["radii"])], cells, table_format)

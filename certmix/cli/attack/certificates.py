@@ -15,8 +15,10 @@ from certmix.cli.options import (
     MixingWeightOption,
     QuietOption,
     RestartsOption,
+    RuleOptions,
     SeedOption,
     StepsOption,
+    ThresholdOption,
 )
 from certmix.cli.output import Output
 from certmix.cli.run_models import Places, load_run
@@ -29,6 +31,7 @@ def certificates_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     places: Places,
     mixing_weight: MixingWeightOption = None,
+    threshold: ThresholdOption = None,
     certifier: Annotated[
         str, option("--certifier", "NAME", "Whose radii are attacked.", choice(*CERTIFIERS))
     ] = "exact",
@@ -50,22 +53,20 @@ def certificates_command(
 
     \b
     Every certificate by l2 PGD through the noise, for the worst accurate model there is:
-      certmix attack certificates runs/half --mixing-weight 0.8 --mixing-weight 1
+      certmix attack certificates runs/half --mixing-weight 0.8 --threshold 0.5
     """
     import certmix
     from certmix.attacks.certificates import attack_certificates
     from certmix.cli.progress import progress_bar
 
     output, loaded = Output(as_json=as_json, quiet=quiet), load_run(run, places)
-    weights, statistics = mixing_weight or [1.0], loaded.statistics
-    made = certmix.certify(
-        statistics, mixing_weight=weights, certifier=certifier, failure_probability=failure_probability
-    )
+    rules, statistics = RuleOptions(mixing_weight, threshold).rules(), loaded.statistics
+    made = certmix.certify(statistics, rules=rules, certifier=certifier, failure_probability=failure_probability)
     count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
     with progress_bar("attacking certificates", quiet=quiet) as progress:
         found = attack_certificates(
             placement.place(loaded.robust), loaded.first(count), made.prediction[:count], made.radius[:, :count],
-            weights, sigma=statistics.sigma, grid_levels=loaded.grid_levels, share_of_radius=share_of_radius,
+            rules, sigma=statistics.sigma, grid_levels=loaded.grid_levels, share_of_radius=share_of_radius,
             restarts=restarts, steps=steps, draws=gradient_draws, votes=judging_draws, seed=seed,
             batch_size=placement.batch_size, progress=progress,
         )  # fmt: skip
