@@ -60,8 +60,8 @@ def attack_smoothed_mixture(
     """l2 attacks of growing radius on the mixture by a rule, h the vote shares of the smoothed robust model, in [0, 1].
 
     Gradients come from h's probabilities, averaged over noise, and g's softmax (`_routes`); a point counts as fooling where
-    the mixture of g and fresh vote shares is wrong. Inputs that are fooled at one radius are not attacked at larger ones. This is the accuracy of
-    the mixture as deployed with `votes` draws, up to their sampling error.
+    the mixture of g and fresh vote shares is wrong. Inputs that are fooled at one radius are not attacked at larger ones.
+    This is the accuracy of the mixture as deployed with `votes` draws, up to their sampling error.
 
     Args:
         dataset: inputs with labels; read a batch at a time.
@@ -119,9 +119,8 @@ def _routes(rule: Rule, accurate: nn.Module | None, smoothed: SmoothedClassifier
 
     def robust_errs(points: Tensor, labels: Tensor) -> Tensor:
         logs = smoothed(points)
-        return torch.minimum(
-            margin(logs, labels), margin(logs, labels) + logs.gather(1, labels[:, None])[:, 0] - needed
-        )
+        lead = margin(logs, labels)
+        return torch.minimum(lead, lead + logs.gather(1, labels[:, None])[:, 0] - needed)
 
     def accurate_errs(points: Tensor, labels: Tensor) -> Tensor:
         return torch.minimum(needed - smoothed(points).amax(dim=1), margin(accurate(points).log_softmax(dim=1), labels))

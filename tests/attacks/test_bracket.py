@@ -69,7 +69,8 @@ def test_g_votes_with_its_class_where_nothing_else_is_asked_for():
 
 
 def test_both_routes_to_a_wrong_answer_of_a_threshold_are_found():
-    # g errs everywhere and h is right: it is enough that h is no longer sure (distance .1), not that it errs (distance .3).
+    # Where g errs, it is enough that h is no longer sure (at distance .1); where g is right, h must be sure of the wrong
+    # class (at .3): the boundary is .2 away, and c = Phi(.1 / sigma).
     class HalfSpace(nn.Module):
         def __init__(self, shift, slope):
             super().__init__()
@@ -78,11 +79,11 @@ def test_both_routes_to_a_wrong_answer_of_a_threshold_are_found():
         def forward(self, inputs):
             return torch.stack([self.slope * (inputs[:, 0] - self.shift), 0.0 * inputs[:, 0]], dim=1)
 
-    data = ArrayDataset(np.array([[0.5, 0.5]]), [0], num_classes=2)
-    sure = ThresholdRule(float(stats.norm.cdf(0.8)))  # h_y = Phi((0.3 - r) / 0.25) falls to it at r = 0.1
-    for accurate, radius in ((HalfSpace(9.0, 30.0), 0.1), (HalfSpace(-9.0, 30.0), 0.3 + 0.25 * 0.8)):
+    data = ArrayDataset(np.array([[0.6, 0.5]]), [0], num_classes=2)
+    sure, robust = ThresholdRule(float(stats.norm.cdf(0.4))), HalfSpace(0.4, 30.0)
+    for accurate, radius in ((HalfSpace(9.0, 30.0), 0.1), (HalfSpace(-9.0, 30.0), 0.3)):
         attacked = attack_smoothed_mixture(
-            data, robust=HalfSpace(0.2, 30.0), accurate=accurate, sigma=0.25, rule=sure, steps=10, votes=20_000,
-            radii=[0.0, 0.85 * radius, min(1.15 * radius, 0.5)],
+            data, robust=robust, accurate=accurate, sigma=0.25, rule=sure, steps=10, votes=20_000,
+            radii=[0.0, 0.85 * radius, 1.15 * radius],
         )  # fmt: skip
-        assert attacked.right[:, 0].tolist() == [True, True, radius > 0.45]
+        assert attacked.right[:, 0].tolist() == [True, True, False]

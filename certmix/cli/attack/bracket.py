@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import AttackedOption, GradientDrawsOption, JudgingDrawsOption, Placement
+from certmix.cli.attack.options import (
+    AttackedOption,
+    GradientDrawsOption,
+    JudgingDrawsOption,
+    Placement,
+    certify_hard_votes,
+)
 from certmix.cli.command import command
 from certmix.cli.options import (
     AccurateVoteOption,
@@ -57,7 +63,6 @@ def bracket_command(
     The truth lies between; the figure goes into the run by default:
       certmix attack bracket runs/half --mixing-weight 0.8 --threshold 0.5 --radii 0,0.25,0.5,0.75,1
     """
-    import certmix
     from certmix.attacks.bracket import attack_smoothed_mixture
     from certmix.cli.progress import progress_bar
     from certmix.plots.bracket import Bracket, plot_brackets
@@ -65,10 +70,7 @@ def bracket_command(
 
     loaded, rules = load_run(run, places), RuleOptions(mixing_weight, threshold).rules(accurate_vote)
     statistics = loaded.statistics
-    made = [
-        certmix.certify(statistics, rules=rules, certifier=name, failure_probability=failure_probability)
-        for name in certifier or ["exact"]
-    ]
+    made = [certify_hard_votes(statistics, rules, name, failure_probability) for name in certifier or ["exact"]]
     count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
     h, g = placement.place(loaded.robust), None if loaded.accurate is None else placement.place(loaded.accurate)
     furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))

@@ -6,7 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import AttackedOption, GradientDrawsOption, JudgingDrawsOption, Placement
+from certmix.cli.attack.options import (
+    AttackedOption,
+    GradientDrawsOption,
+    JudgingDrawsOption,
+    Placement,
+    certify_hard_votes,
+)
 from certmix.cli.command import command, option
 from certmix.cli.options import (
     CERTIFIERS,
@@ -61,7 +67,7 @@ def certificates_command(
 
     output, loaded = Output(as_json=as_json, quiet=quiet), load_run(run, places)
     rules, statistics = RuleOptions(mixing_weight, threshold).rules(), loaded.statistics
-    made = certmix.certify(statistics, rules=rules, certifier=certifier, failure_probability=failure_probability)
+    made = certify_hard_votes(statistics, rules, certifier, failure_probability)
     count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
     with progress_bar("attacking certificates", quiet=quiet) as progress:
         found = attack_certificates(

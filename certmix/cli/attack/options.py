@@ -1,5 +1,6 @@
 """Options that commands which attack share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -9,6 +10,10 @@ from certmix.cli.values import COUNT, RADIUS, Numbers, choice
 
 if TYPE_CHECKING:
     import torch
+
+    from certmix.certification.certify import Certificates
+    from certmix.rules import Rule
+    from certmix.runs.store import Statistics
 
 
 def listed(text: str) -> Numbers:
@@ -35,3 +40,21 @@ class Placement:
         from certmix.sampling.devices import choose_device
 
         return model.eval().to(choose_device(self.device))
+
+
+def certify_hard_votes(
+    statistics: "Statistics", rules: "Sequence[Rule]", certifier: str, failure_probability: float | None
+) -> "Certificates":
+    """Certificates of what attacks judge: the shares of h's votes.
+
+    Raises: InvalidArgument: a run of soft or confident votes alone, whose h is another one.
+    """
+    import certmix
+    from certmix.errors import InvalidArgument
+
+    made = certmix.certify(statistics, rules=rules, certifier=certifier, failure_probability=failure_probability)
+    if made.promise is not None and made.promise.votes != "hard":
+        raise InvalidArgument(
+            f"RUN must hold hard votes, which attacks are judged by, got {made.promise.votes} ones; sample with --votes both."
+        )
+    return made

@@ -1,11 +1,12 @@
 """The commands that attack, as a user types them."""
 
 import json
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 import certmix
+from certmix.attacks.judge import worst_stakes
 from certmix.models import make_architecture
 from certmix.training.train import save_model, train
 
@@ -49,14 +50,16 @@ def test_attack_over_weights(run, where, tmp_path):
 
 
 def test_bracket(run, drawn, tmp_path):
-    result = run("attack", "bracket", drawn, "--mixing-weight", 0.9, "--mixing-weight", 1, "--radii", "0,0.2,2", "--steps", 3,
-                 "--judging-draws", 100, "--certifier", "exact", "--certifier", "theorem-a1", "--json")  # fmt: skip
+    result = run("attack", "bracket", drawn, "--mixing-weight", 0.9, "--threshold", 0.5, "--radii", "0,0.2,2", "--steps", 3,
+                 "--judging-draws", 100, "--certifier", "exact", "--certifier", "theorem-3.5", "--json")  # fmt: skip
     assert result.code == 0, result.err
-    for row in json.loads(result.out)["brackets"]:
+    rows = json.loads(result.out)["brackets"]
+    assert [row["rule"] for row in rows] == ["weight 0.9", "threshold 0.5"]
+    for row in rows:
         assert row["radii"] == [0.0, 0.2, 2.0]
         assert row["attacked"] == sorted(row["attacked"], reverse=True)
         assert all(low <= high for low, high in zip(row["exact"], row["attacked"], strict=True))
-        assert all(low <= high for low, high in zip(row["theorem-a1"], row["exact"], strict=True))
+        assert all(low <= high for low, high in zip(row["theorem-3.5"], row["exact"], strict=True))
     assert (drawn / "bracket.png").stat().st_size > 0
 
 
@@ -67,14 +70,33 @@ def test_attack_certificates(run, drawn, monkeypatch):
     assert (summary["broken"], summary["broken_indices"]) == (0, [])
     assert summary["smallest_lead"] > 0
     assert "of 3 inputs attacked" in run(*arguments, "--max", 3, "--batch-size", 2).out
-    from certmix.attacks.certificates import _WorstAccurateModel
+    both = json.loads(run(*arguments, "--mixing-weight", 1, "--threshold", 0.6, "--json").out)
+    assert both["attacked"] > json.loads(run(*arguments, "--threshold", 0.6, "--json").out)["attacked"] > 0
+    assert both["broken"] == 0
+    from certmix.attacks import certificates
 
     # As if more had been promised: an accurate model that takes more than the certificate grants it.
-    monkeypatch.setattr(_WorstAccurateModel, "mixing", lambda self, x, y, a: (0.5 * a, np.full((len(y), 1), -1.0)))
-    shouted = run(*arguments, "--mixing-weight", 1)
-    assert shouted.code == 1
-    assert "ERROR" in shouted.err
-    assert "CERTIFICATES BROKEN" in shouted.err
+    def greedy(rules):
+        found = worst_stakes(rules)
+        return replace(found, accurate_lead=found.accurate_lead - 1.0, mixing_weight=0.5 * found.mixing_weight)
+
+    monkeypatch.setattr(certificates, "worst_stakes", greedy)
+    for rule in (("--mixing-weight", 1), ("--threshold", 0.6)):
+        shouted = run(*arguments, *rule)
+        assert shouted.code == 1
+        assert "ERROR" in shouted.err
+        assert "CERTIFICATES BROKEN" in shouted.err
+
+
+def test_runs_without_hard_votes_and_thresholds_out_of_range_are_refused(run, models, tmp_path):
+    result = run("certify", "--robust", models[1], "--dataset", "digits", "--sigma", 0.4, "--max", 2, "--N", 300, "--N0", 50,
+                 "--votes", "soft", "--out", tmp_path / "soft", "--quiet")  # fmt: skip
+    assert result.code == 0, result.err
+    for command in ("bracket", "certificates"):
+        refused = run("attack", command, tmp_path / "soft", "--threshold", 0.5, "--quiet")
+        assert (refused.code, refused.out) == (2, "")
+        assert "RUN must hold hard votes, which attacks are judged by, got soft ones" in refused.err
+        assert "--threshold must be" in run("attack", command, tmp_path / "soft", "--threshold", 1).err
 
 
 def test_adversarial_training(run, tmp_path):
