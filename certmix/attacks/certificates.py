@@ -156,7 +156,7 @@ def attack_inside(
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
         inputs = stack(Subset(dataset, rows[part]))[0].to(device)
-        labels, own = classes[rows[part]], [rules[position] for position in which[part]]
+        labels, own = classes[rows[part]], [rules[position] for position in which[part].tolist()]
         points = attacker.move(inputs, labels, own, share_of_radius * radii[which[part], rows[part]])
         stakes = attacker.stakes(points, labels, own)
         distance = (points - inputs).flatten(1).double().norm(dim=1).cpu().numpy()
@@ -165,7 +165,7 @@ def attack_inside(
             progress(min(start + batch_size, len(rows)), len(rows))
     return CertificateAttack(
         row=rows,
-        rule=tuple(rules[position] for position in which),
+        rule=tuple(rules[position] for position in which.tolist()),
         radius=radii[which, rows],
         mixing_weight=np.concatenate([np.empty(0), *(weight for weight, _, _ in found)]),
         lead=np.concatenate([np.empty(0), *(verdict.lead for _, verdict, _ in found)]),

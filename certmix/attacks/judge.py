@@ -139,7 +139,7 @@ class Judge:
         nearest, lead = leads.argmin(axis=1), leads.min(axis=1)
         broken = np.zeros(len(labels), dtype=bool)
         draws = CONFIRMATION * self.votes
-        for row in np.flatnonzero(lead <= 0):
+        for row in np.flatnonzero(lead <= 0).tolist():
             counts, label, rival, own = (
                 self.counts(points[row : row + 1], draws),
                 labels[row],

@@ -91,7 +91,7 @@ def test_the_worst_accurate_model_of_each_rule_by_hand():
 
 @pytest.mark.parametrize("share, broken", [(0.48, True), (0.495, False), (0.505, False)])
 def test_a_threshold_breaks_where_the_vote_is_surely_below_it(share, broken):
-    # Two classes, the certified one ahead of its rival or not; 20,000 votes settle 2 points and not half of one.
+    # Two classes get votes; 20,000 of them settle 2 points, and not half of one.
     class HalfSpace(nn.Module):
         def forward(self, inputs):
             return torch.stack([inputs[:, 0], torch.full_like(inputs[:, 0], -9.0), torch.zeros(len(inputs))], dim=1)

@@ -14,7 +14,7 @@ from certmix.certifiers import exact_radius
 from certmix.errors import InvalidArgument, RunError
 from certmix.intervals import clopper_pearson_lower
 from certmix.json_fields import Fields
-from certmix.rules import LinearRule, ThresholdRule
+from certmix.rules import LinearRule, ThresholdRule, threshold_radius
 from certmix.runs.records import InputRecord
 from certmix.runs.store import from_records
 from tests.records import manifest
@@ -146,6 +146,26 @@ def test_a_stopped_run_claims_too_much_no_more_often_than_promised(pattern, how,
         truth[:, y] = exact_radius(p[y], rival, weights, sigma)
     false = int((made.radius > truth[:, made.prediction] + 1e-9).any(axis=0).sum())
     assert stats.binomtest(false, runs, err, alternative="greater").pvalue > 1e-5, false
+
+
+@pytest.mark.parametrize("threshold, target", [(0.5, 0.4), (0.6, 0.0), (0.5, 0.2), (0.35, 0.0)])
+def test_a_run_that_stops_for_a_threshold_claims_too_much_no_more_often_than_promised(threshold, target):
+    runs, err, rule = 3000, 0.05, ThresholdRule(threshold)
+    at_the_target = stats.norm.cdf(
+        target + stats.norm.ppf(threshold)
+    )  # h_y falls to the threshold at the target exactly
+    for p in (np.array([at_the_target, 1 - at_the_target]), np.array([0.6, 0.25, 0.15]), np.array([0.9, 0.06, 0.04])):
+        schedule = make_schedule(2700, sigma=1.0, rule=rule, failure_probability=err, target_radius=target)
+        selection, votes, used = _run(schedule, np.tile(p, (runs, 1)), np.random.default_rng(4))
+        made = certify(_statistics(schedule, selection, votes, 1.0), rules=[rule, LinearRule(1.0)])
+        rivals = np.array([np.delete(p, y).max() for y in range(len(p))])
+        truth = np.stack([threshold_radius(p, rivals, threshold, 1.0), exact_radius(p, rivals, 1.0, 1.0)])
+        false = (made.radius > truth[:, made.prediction] + 1e-9).any(axis=0)
+        assert stats.binomtest(int(false.sum()), runs, err, alternative="greater").pvalue > 1e-5
+        # An input that is far above its target stops early, and is certified to reach it.
+        if p[0] == 0.9:
+            assert used.mean() < 2700 / 2
+            assert (made.radius[0] >= target).mean() > 0.99
 
 
 def test_the_judge_catches_a_stopped_run_that_spends_everything_at_every_look():
