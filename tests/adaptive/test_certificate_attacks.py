@@ -42,7 +42,7 @@ def test_attack_d_breaks_no_certificate_and_a_false_certificate_is_shouted():
         wrong.check()
     part = Subset(test, range(5))
     for change, message in (
-        ({}, r"radius must have shape \(weights, inputs\) = \(1, 5\)"),
+        ({}, r"radius must have shape \(rules, inputs\) = \(1, 5\)"),
         ({"restarts": 0}, "restarts must be >= 1, got 0"),
         ({"votes": 0}, "votes must be >= 1, got 0"),
         ({"setting": "E"}, "attack setting must be one of A, B, C, D, got 'E'"),
