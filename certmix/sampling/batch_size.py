@@ -9,6 +9,9 @@ from pathlib import Path
 
 import torch
 
+from certmix.errors import CertmixError
+from certmix.files import write_whole
+
 _CANDIDATES = {"cpu": (16, 32, 64, 128, 256, 512, 1024, 2048), "cuda": (256, 512, 1024, 2048, 4096, 8192)}
 _PASS_SECONDS = 1.0  # no larger batch is tried once a pass takes this long
 _OVERHEAD = {"cpu": 2e-4, "cuda": 5e-4}  # seconds per pass around the model: small batches of small models pay it often
@@ -81,9 +84,5 @@ def _read_cache() -> dict[str, int]:
 
 def _write_cache(sizes: dict[str, int]) -> None:
     """Remember, where the folder can be written; calibrating again is cheap."""
-    with contextlib.suppress(OSError):
-        path = _cache_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}-{os.getpid()}")
-        temporary.write_text(json.dumps(sizes, indent=1))
-        temporary.replace(path)
+    with contextlib.suppress(CertmixError, OSError):
+        write_whole(_cache_file(), json.dumps(sizes, indent=1), force=True)
