@@ -1,6 +1,6 @@
 """Data sets as tensors: the one place that reads many inputs at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -27,12 +27,6 @@ def stack(dataset: Dataset) -> tuple[Tensor, Tensor]:
     Raises: InvalidArgument: a data set that does not fit into memory.
     """
     return _rows(dataset, range(len(dataset)))
-
-
-def in_chunks(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 1000) -> Tensor:
-    """A function of inputs, without gradients, on at most `size` rows at a time."""
-    with torch.no_grad():
-        return torch.cat([function(rows) for rows in torch.split(inputs, size)])
 
 
 def _rows(dataset: Dataset, positions: range) -> tuple[Tensor, Tensor]:

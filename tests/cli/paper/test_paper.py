@@ -4,24 +4,6 @@ import json
 
 import pytest
 
-import certmix
-from certmix.training.train import save_model, train
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    data = certmix.load_dataset("digits", split="train", max=500)
-    for name, sigma in (("g", 0.0), ("h", 0.4)):
-        save_model(train(data, sigma=sigma, epochs=5), folder / f"{name}.safetensors", architecture="digits-cnn",
-                   settings={"num_classes": 10})  # fmt: skip
-    return folder / "g.safetensors", folder / "h.safetensors"
-
-
-@pytest.fixture(scope="module")
-def where(models):
-    return ("--accurate", models[0], "--robust", models[1], "--dataset", "digits", "--max", 12, "--steps", 3, "--quiet")
-
 
 def test_confidence(run, where):
     result = run("paper", "confidence", *where, "--attack-radius", 0.1, "--json")
