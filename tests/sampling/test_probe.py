@@ -37,6 +37,13 @@ class RowSeededDropout(Base):
         return super().forward(inputs * mask)
 
 
+class OneSpecialPlace(Base):
+    def forward(self, inputs):
+        logits = super().forward(inputs)
+        logits[len(inputs) // 2] += 1.0  # neither the first row nor the last
+        return logits
+
+
 @pytest.fixture(scope="module")
 def dataset():
     values = np.random.default_rng(0).integers(0, 256, (3, 1, 4, 4)).astype(np.float32) / 255
@@ -50,7 +57,7 @@ def _sample(dataset, model, batch=50, **options):
     )
 
 
-@pytest.mark.parametrize("model", [BatchStatistics, BatchMeanHead, RowSeededDropout])
+@pytest.mark.parametrize("model", [BatchStatistics, BatchMeanHead, RowSeededDropout, OneSpecialPlace])
 def test_a_model_that_looks_across_rows_or_at_the_place_of_a_row_is_refused(dataset, model):
     with pytest.raises(SamplingError, match="depends on the other rows of its batch or on its place"):
         _sample(dataset, model())
