@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench cifar10 clean
 
 demo: $(STAMP)
 	$(BIN)/certmix demo --out demo
@@ -16,6 +16,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The study in benchmarks/cifar10: `make cifar10 DATA=DIR` trains, samples and certifies, and goes on after a kill.
+cifar10: $(STAMP)
+	$(MAKE) -C benchmarks/cifar10 CERTMIX=$(abspath $(BIN))/certmix PYTHON=$(abspath $(BIN))/python DATA=$(abspath $(DATA))
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

@@ -7,8 +7,10 @@ interval of their mean over splits: the splits share one test set, so that it sa
 another test set would give.
 
     python benchmarks/rules_on_splits.py MODELS [--draws 10000] [--splits 200]
+    python benchmarks/rules_on_splits.py RUN RUN ... [--splits 200]
 
-MODELS is the folder `models` that `certmix demo --out demo` leaves.
+MODELS is the folder `models` that `certmix demo --out demo` leaves; RUNs are run folders with soft votes and the accurate
+model's answers, one per sigma (the CIFAR-10 study's).
 """
 
 import argparse
@@ -31,7 +33,7 @@ from certmix.pareto import Candidate, ChainCandidate, candidate_from_statistics,
 from certmix.promise import Promise
 from certmix.rules import LinearRule, Rule, ThresholdRule
 from certmix.rules.threshold import threshold_radius
-from certmix.runs.store import Statistics
+from certmix.runs.store import Statistics, read_statistics
 
 SIGMAS, RADII, OBJECTIVE = (0.25, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75), (0.25, 0.5, 0.75)
 CONFIDENCES = tuple(step / 64 for step in (33, 40, 46, 52, 56, 60, 62, 63))
@@ -190,22 +192,15 @@ def compare(title: str, rules: dict[str, Callable[[Rows, Rows, float], Result | 
         print(f"| {one} - {other} | {cells} |")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path)
-    parser.add_argument("--draws", type=int, default=10_000)
-    parser.add_argument("--splits", type=int, default=200)
-    parser.add_argument("--runs", type=Path)
-    options = parser.parse_args()
-    folder = options.runs or Path(tempfile.mkdtemp())
-    runs = {sigma: sampled(options.models, sigma, options.draws, folder) for sigma in SIGMAS}
+def compare_rules(runs: dict[float, Statistics], splits: int, chain_of: tuple[float, ...]) -> None:
+    """Print the tables: every rule at one sigma, then chains of `chain_of`, the least noise first."""
     plain = {sigma: candidate_from_statistics(run, failure_probability=ERR) for sigma, run in runs.items()}
     sure = {
         sigma: [candidate_from_statistics(run, failure_probability=ERR, confidence=kappa) for kappa in CONFIDENCES]
         for sigma, run in runs.items()
     }
     forms = LinearRule(1.0), ThresholdRule(0.0)
-    for sigma in (0.5, 1.0):
+    for sigma in runs:
         rules = {
             "Eq. 5": best_of([Single(plain[sigma], forms[0])]),
             "threshold": best_of([Single(plain[sigma], forms[1])]),
@@ -214,11 +209,13 @@ def main() -> None:
         pairs = [("threshold", "Eq. 5"), ("confident votes", "threshold"), ("confident votes", "Eq. 5")]
         for share in (0.75, 0.95):
             title = f"sigma {sigma:g}, {share:g} of the way from h's to g's clean accuracy"
-            compare(title, rules, share, Models(plain[sigma]), options.splits, pairs)
-    order = [runs[sigma] for sigma in (0.25, 0.5)]
+            compare(title, rules, share, Models(plain[sigma]), splits, pairs)
+    if len(chain_of) < 2:
+        return
+    order = [runs[sigma] for sigma in chain_of]
     for name, kappas in (("hard votes", (None,)), ("confident votes", CONFIDENCES[2:6])):
         chains = [chain_candidate(order, failure_probability=ERR, confidence=kappa) for kappa in kappas]
-        singles = [plain[s] for s in (0.25, 0.5)]
+        singles = [plain[s] for s in chain_of]
         if kappas[0] is not None:
             singles = [
                 candidate_from_statistics(run, failure_probability=ERR, confidence=k) for run in order for k in kappas
@@ -228,8 +225,24 @@ def main() -> None:
         if kappas[0] is None:
             rules["constant route"] = ConstantRoute(order, chains[0]).best
             pairs.append(("chain", "constant route"))
-        title = f"chains of sigma .25 and .5, {name}, 0.75 of the way from sigma .5's to g's clean accuracy"
-        compare(title, rules, 0.75, Models(plain[0.5]), options.splits, pairs)
+        sigmas = " and ".join(f"{sigma:g}" for sigma in chain_of)
+        title = f"chains of sigma {sigmas}, {name}, 0.75 of the way from sigma {chain_of[-1]:g}'s to g's clean accuracy"
+        compare(title, rules, 0.75, Models(plain[chain_of[-1]]), splits, pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, nargs="+", metavar="MODELS | RUN")
+    parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument("--splits", type=int, default=200)
+    options = parser.parse_args()
+    if (options.source[0] / "manifest.json").exists():
+        read = [read_statistics(run) for run in options.source]
+        runs = {run.sigma: run for run in sorted(read, key=lambda run: run.sigma)}
+    else:
+        folder = Path(tempfile.mkdtemp())
+        runs = {sigma: sampled(options.source[0], sigma, options.draws, folder) for sigma in SIGMAS}
+    compare_rules(runs, options.splits, tuple(runs)[:2])
 
 
 if __name__ == "__main__":
