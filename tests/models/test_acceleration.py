@@ -9,7 +9,7 @@ import certmix
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint, make_architecture
-from certmix.models.acceleration import PRECISIONS, accelerate, fold_batch_norms, input_buffer
+from certmix.models.acceleration import PRECISIONS, HalvingMaxPool, accelerate, fold_batch_norms, input_buffer
 from certmix.models.architectures import Normalized
 from certmix.models.cifar_resnet import CifarResNet
 from certmix.models.denoised import DenoisedClassifier
@@ -162,3 +162,15 @@ def test_noise_written_as_the_model_computes_gives_the_votes_of_float32_inputs(n
     )
     converted = certmix.sample(model, data, **how)
     assert np.array_equal(direct.estimation_counts, converted.estimation_counts)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize("shape", ((2, 3, 8, 8), (2, 3, 7, 9), (1, 1, 2, 2)))
+def test_pooling_by_slices_gives_the_bits_of_max_pooling_and_its_name(shape, dtype):
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    maps[0, 0, 1, 1] = float("nan")
+    expected, found = nn.MaxPool2d(2)(maps), HalvingMaxPool(2)(maps)
+    assert torch.equal(expected.nan_to_num(7.0), found.nan_to_num(7.0))
+    plain = accelerate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.MaxPool2d(2, padding=1)), fast=True)
+    assert [type(part) for part in plain.model[1:]] == [HalvingMaxPool, nn.MaxPool2d]
+    assert "HalvingMaxPool" not in repr(plain)
