@@ -164,8 +164,8 @@ def test_noise_written_as_the_model_computes_gives_the_votes_of_float32_inputs(n
     assert np.array_equal(direct.estimation_counts, converted.estimation_counts)
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
-@pytest.mark.parametrize("shape", ((2, 3, 8, 8), (2, 3, 7, 9), (1, 1, 2, 2)))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 7, 9), (1, 1, 2, 2)])
 def test_pooling_by_slices_gives_the_bits_of_max_pooling_and_its_name(shape, dtype):
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     maps[0, 0, 1, 1] = float("nan")
