@@ -58,7 +58,7 @@ class Accelerated(nn.Module):
 
 
 class HalvingMaxPool(nn.MaxPool2d):
-    """`nn.MaxPool2d(2)` by two maxima of slices: the same bits, hence the same name; a fifth of a ResNet-9's time on a CPU."""
+    """`nn.MaxPool2d(2)` by two maxima of slices: the same bits, hence the same name, in a fraction of the time in bf16."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Shape (..., height, width) -> (..., height // 2, width // 2)."""
