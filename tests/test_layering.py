@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors", "version"),
     ("files", "tables", "json_fields", "parquet"),
-    ("promise",),
+    ("promise", "input_range"),
     ("intervals",),
     ("certifiers",),
     ("clean_accuracy",),
@@ -32,7 +32,7 @@ LAYERS = (
     ("summary",),
     ("sampling",),
     ("attacks",),
-    ("prediction", "training", "lipschitz", "inspection"),
+    ("prediction", "certificate", "training", "lipschitz", "inspection"),
     ("lipschitz_bounds",),
     ("adaptive", "paper"),
     ("formats",),

@@ -115,7 +115,7 @@ def test_labels_are_taken_without_reading_inputs_where_the_data_set_has_them():
         ([], "must hold at least one input"),
         (
             [(torch.full((2,), 1.5), 0)],
-            r"input 0 of x must be in \[0, 1\], got values in \[1.5, 1.5\]; leave normalisation",
+            r"input 0 of x must be in \[0, 1\], got values in \[1.5, 1.5\] \(a Normalize transform\?\); leave",
         ),
         ([(torch.zeros(2), 0), (torch.full((2,), float("nan")), 0)], r"input 1 of x must be in \[0, 1\]"),
         ([(torch.zeros(2), 0), (torch.zeros(3), 0)], r"must have shape \(2,\) as the first one, got \(3,\)"),
