@@ -48,6 +48,10 @@ class Prediction:
     radius: NDArray[np.float64]
     draws: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        abstained = int((self.classes == ABSTAIN).sum())
+        return f"Prediction({len(self.classes)} images, {abstained} abstained, {int(self.draws.sum())} draws)"
+
 
 @dataclass(frozen=True)
 class _Looks:
