@@ -67,7 +67,7 @@ def test_it_survives_json(certificate):
     [
         ({"radius": 0.9}, "radius must be what its votes give"),
         ({"own_radius": 0.9}, "own_radius must be what its votes give"),
-        ({"prediction": 1}, "prediction must be what its votes give"),
+        ({"prediction": 2}, "prediction must be what its votes give"),
         ({"certifier": "best"}, "certifier"),
         ({"estimation_counts": [1000, 0]}, "estimation_counts must be 1000 votes of 3 classes, got 1000 of 2"),
         ({"estimation_counts": [500, 400, 0]}, "got 900 of 3"),

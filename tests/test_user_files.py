@@ -1,6 +1,7 @@
 """Files of a user with helper files beside them: found while they load, unknown to everything that loads later."""
 
 import sys
+import types
 
 import pytest
 import torch
@@ -49,12 +50,8 @@ def test_files_beside_are_found_and_leave_nothing_behind(tmp_path):
 
 
 def test_modules_of_the_same_name_elsewhere_stay_what_they_are(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "blocks.py").write_text("width = 5\n")
-    monkeypatch.syspath_prepend(tmp_path / "mine")
-    monkeypatch.delitem(sys.modules, "blocks", raising=False)
-    import blocks
-
+    blocks = types.ModuleType("blocks")
+    blocks.__file__, blocks.width = str(tmp_path / "mine" / "blocks.py"), 5
     monkeypatch.setitem(sys.modules, "blocks", blocks)
     model = load_model(_project(tmp_path / "other", 7), trust_model=True)
     assert (model[1].in_features, sys.modules["blocks"].width) == (7, 5)

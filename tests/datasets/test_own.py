@@ -7,8 +7,10 @@ from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
 
 import certmix
 from certmix.datasets import as_dataset, load_dataset
+from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models.own_range import InRange
+from certmix.training.train import accuracy, train
 
 HOW = {"sigma": 0.25, "num_estimation": 60, "num_selection": 10, "seed": 1}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 2, 2), dtype=np.uint8)
@@ -101,3 +103,21 @@ def test_a_part_with_fewer_classes_says_what_to_give():
     assert len(certmix.sample(_net(), as_dataset(part, num_classes=3), **HOW)) == 2
     with pytest.raises(InvalidArgument, match="are for your own data"):
         as_dataset(load_dataset("digits", max=2), num_classes=3)
+
+
+def test_predictors_training_and_accuracy_take_them_too():
+    data, signed = (IMAGES, LABELS), ((IMAGES / 127.5 - 1).astype(np.float32), LABELS)
+    how = {"sigma": 0.25, "num_classes": 3, "num_estimation": 100, "seed": 1}
+    answers = [certmix.MixturePredictor(robust=_net(), **how).predict(form).classes for form in (IMAGES, data)]
+    assert answers[0].tolist() == answers[1].tolist()
+    own = as_dataset(signed, bounds=(-1, 1))
+    shifted = certmix.MixturePredictor(robust=InRange(_net(), (-1, 1)), **how).predict(own).classes
+    assert certmix.MixturePredictor(robust=_net(), **how).predict(own).classes.tolist() == shifted.tolist()
+    net = _net().eval()
+    assert accuracy(net, own) == (net(torch.from_numpy(signed[0])).argmax(1).numpy() == LABELS).mean()
+    # What certmix trains takes [0, 1] inputs, whatever range the data had, and says so.
+    digits, labels = stack(load_dataset("digits", max=20))
+    forms = as_dataset((2 * digits - 1, labels), bounds=(-1, 1)), (digits, labels)
+    pairs = [(train(form, epochs=1), form) for form in forms]
+    assert accuracy(*pairs[0]) == accuracy(*pairs[1])
+    assert np.array_equal(*(certmix.sample(*pair, **HOW).estimation_counts for pair in pairs))
