@@ -69,8 +69,7 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
 def _denoiser(denoised: DenoisedClassifier) -> dict[str, Any]:
     """What removes the noise before the classifier; of a diffusion model, the step that it is told and its schedule."""
     found = denoised.denoiser
-    diffusion = isinstance(found, DiffusionDenoiser)
-    network = found.network if diffusion else found
+    network = found.network if isinstance(found, DiffusionDenoiser) else found
     made = {"type": type(_inside(network)).__name__, "parameters": _size(network), "upsample": denoised.upsample}
     if not isinstance(found, DiffusionDenoiser):
         return made

@@ -5,23 +5,20 @@ an argument of its own, never an option of a spec, and callers give it to no spe
 """
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import re
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 from certmix.errors import CertmixError, InvalidArgument
 from certmix.files import blame_machine
+from certmix.user_files import Beside, UserFactory, unique_name
 
 Factory = Callable[..., object]
 Made = TypeVar("Made")
-_STANDARD = sysconfig.get_path("stdlib")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -106,7 +103,7 @@ def in_one_line(make: Callable[[], Made], what: str) -> Made:
         raise InvalidArgument(f"{what} cannot be loaded: {type(error).__name__}: {reason}") from error
 
 
-def factory_of_file(reference: str, spec: str, what: str = "model") -> "UserFactory":
+def factory_of_file(reference: str, spec: str, what: str = "model") -> UserFactory:
     """The factory of `FILE.py:factory`; runs the file. It, and what it imports, finds the files beside it.
 
     Args:
@@ -121,11 +118,11 @@ def factory_of_file(reference: str, spec: str, what: str = "model") -> "UserFact
             f"{spec!r} must name an existing file and a factory in it, FILE.py:factory, got {reference!r}; a path is "
             "relative to the folder that the command runs in."
         )
-    name = _unique(path)
+    name = unique_name(path)
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise InvalidArgument(f"py {what} must be a Python file, got {path!r}.")
-    module, near = importlib.util.module_from_spec(found), _Beside(Path(path).resolve())
+    module, near = importlib.util.module_from_spec(found), Beside(Path(path).resolve())
     sys.modules[name] = module
     try:
         with near:
@@ -133,82 +130,6 @@ def factory_of_file(reference: str, spec: str, what: str = "model") -> "UserFact
     except Exception as error:
         raise InvalidArgument(f"{path} must run without error, got {type(error).__name__}: {error}") from error
     return UserFactory(_attribute(module, factory, spec, what), near)
-
-
-class UserFactory:
-    """A factory of a user's file: called, it finds the files beside that file, as when the file was run."""
-
-    def __init__(self, factory: Factory, near: "_Beside") -> None:
-        self._factory, self._near = factory, near
-
-    def __call__(self, **settings: object) -> object:
-        """What the factory returns."""
-        with self._near:
-            return self._factory(**settings)
-
-    @property
-    def sha256(self) -> str:
-        """Hex sha256 of the file and of the files beside it that were imported so far, in order of their paths."""
-        return hashlib.sha256(b"".join(path.read_bytes() for path in self._near.files())).hexdigest()
-
-
-class _Beside:
-    """While open, imports find the files beside a user's file first; closed, sys.path and sys.modules know none of them.
-
-    What was imported is kept for the next time, under another name in sys.modules too, where torch.compile looks for the
-    module of a function. Files of the same name beside another file are other modules.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._folder = path, path.parent
-        self._own: dict[str, ModuleType] = {}
-        self._hidden: dict[str, ModuleType] = {}
-        self._before: set[str] = set()
-
-    def files(self) -> list[Path]:
-        """The file, then those beside it that were imported."""
-        return [self._path, *sorted(Path(str(part.__file__)) for part in self._own.values() if part.__file__)]
-
-    def __enter__(self) -> None:
-        self._hidden = {name: part for name, part in sys.modules.items() if self._stands_in_the_way(name, part)}
-        for name in self._hidden:
-            del sys.modules[name]
-        sys.modules.update(self._own)
-        self._before = set(sys.modules)
-        importlib.invalidate_caches()
-        sys.path.insert(0, str(self._folder))
-
-    def __exit__(self, *error: object) -> None:
-        sys.path.remove(str(self._folder))
-        for name in set(sys.modules) - self._before:
-            if name.partition(".")[0] != "certmix" and self._holds(sys.modules[name]):
-                part = self._own[name] = sys.modules[name]
-                part.__name__ = _unique(f"{self._folder}/{name}")
-                sys.modules[part.__name__] = part
-        for name in self._own:
-            sys.modules.pop(name, None)
-        sys.modules.update(self._hidden)
-
-    def _holds(self, module: ModuleType) -> bool:
-        """Whether a module is of a file beside, and not one that is installed there."""
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        return any(place and self._folder in Path(place).parents and _is_loose(place) for place in places)
-
-    def _stands_in_the_way(self, name: str, module: ModuleType) -> bool:
-        """Whether a module of another folder has the name of a file or folder beside."""
-        top = name.partition(".")[0]
-        beside = (self._folder / f"{top}.py").is_file() or (self._folder / top / "__init__.py").is_file()
-        place = getattr(module, "__file__", None)
-        return beside and top != "certmix" and bool(place) and _is_loose(str(place)) and not self._holds(module)
-
-
-def _is_loose(place: str) -> bool:
-    """Whether a module's file is neither Python's own nor installed."""
-    return not {"site-packages", "dist-packages"} & set(Path(place).parts) and not place.startswith(_STANDARD)
-
-
-def _unique(path: str) -> str:
-    return f"certmix_user_{hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]}"
 
 
 def factory_of_package(name: str, what: str = "model") -> Factory:

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Bottom first. A layer is one part or several that do not import one another; the longest matching name is a module's.
 LAYERS = (
     ("errors", "version"),
-    ("files", "tables", "json_fields", "parquet"),
+    ("files", "tables", "json_fields", "parquet", "user_files"),
     ("promise", "input_range"),
     ("intervals",),
     ("certifiers",),

@@ -34,7 +34,7 @@ def test_results_are_printed_in_one_line_without_arrays(drawn):
         assert text.startswith(f"{name}(")
         assert "\n" not in text
         assert "array" not in text
-        assert len(text) < 250
+        assert len(text) < 300
     assert shown["Certificates"] == (
         "Certificates(30 inputs, weight 0.6, weight 0.7, weight 0.8 and 2 more, exact, sigma 0.25, failure probability 0.001)"
     )

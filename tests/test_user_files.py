@@ -1,5 +1,6 @@
 """Files of a user with helper files beside them: found while they load, unknown to everything that loads later."""
 
+import importlib
 import sys
 import types
 
@@ -56,6 +57,15 @@ def test_modules_of_the_same_name_elsewhere_stay_what_they_are(tmp_path, monkeyp
     model = load_model(_project(tmp_path / "other", 7), trust_model=True)
     assert (model[1].in_features, sys.modules["blocks"].width) == (7, 5)
     assert sys.modules["blocks"] is blocks
+    same = load_model(f"py:{tmp_path / 'other' / 'net.py'}:build", trust_model=True)
+    monkeypatch.delitem(sys.modules, "blocks")
+    monkeypatch.syspath_prepend(tmp_path / "other")
+    imported = importlib.import_module("blocks")  # by the program itself: no reason for another fingerprint
+    monkeypatch.delitem(sys.modules, "blocks")
+    monkeypatch.setitem(sys.modules, "blocks", imported)
+    again = load_model(f"py:{tmp_path / 'other' / 'net.py'}:build", trust_model=True)
+    again.load_state_dict(same.state_dict())
+    assert fingerprint(again) == fingerprint(same)
 
 
 def test_helper_files_count_in_the_fingerprint(tmp_path):
