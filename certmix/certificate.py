@@ -189,7 +189,7 @@ def certify_one(
         >>> h = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> _ = h[1].weight.data.copy_(torch.tensor([[9.0] * 4, [-9.0] * 4])), h[1].bias.data.zero_()
         >>> print(certify_one(h, torch.ones(4), sigma=0.25, num_estimation=1000, seed=0, batch_size=100))
-        class 0 within l2 radius 0.6073 by weight 1 at sigma 0.25; 1000 draws, wrong with probability at most 0.001
+        class 0 within l2 radius 0.6072 by weight 1 at sigma 0.25; 1000 draws, wrong with probability at most 0.001
     """
     if mixing_weight is not None and threshold is not None:
         raise InvalidArgument(f"give mixing_weight or threshold, got both: {mixing_weight} and {threshold}.")

@@ -137,3 +137,5 @@ class _Never(torch.nn.Module):
 def test_a_batch_is_not_one_input(net):
     with pytest.raises(SamplingError, match=r"must take inputs of shape|without a batch dimension"):
         certmix.certify_one(net, np.zeros((2, 3, 2, 2)), **HOW)
+    with pytest.raises(SamplingError, match=r"2 classes or more, .* got \(1, 1\)"):
+        certmix.certify_one(torch.nn.Linear(2, 1), [0.5, 0.5], **HOW)

@@ -99,7 +99,7 @@ def _conversion(name: str, folder: Path, file: str) -> str:
     if name == "cifar10":
         parts, labels = [Path(binary).stem for binary in _CIFAR10[split]], "labels"
     code = (
-        f"import pickle, numpy as np; d = [pickle.load(open(f, 'rb'), encoding='bytes') for f in "
+        f"import pathlib, pickle, numpy as np; d = [pickle.loads(pathlib.Path(f).read_bytes(), encoding='bytes') for f in "
         f"{[str(folder / part) for part in parts]}]; np.savez('{name}-{split}.npz', inputs=np.concatenate([p[b'data'] for "
         f"p in d]).reshape(-1, 3, 32, 32), labels=np.concatenate([p[b'{labels}'] for p in d]))"
     )

@@ -57,9 +57,9 @@ def as_dataset(
     if isinstance(data, tuple) and len(data) == 2:
         return ArrayDataset(*data, spec=spec or "array", num_classes=num_classes, **how)
     if not hasattr(data, "__getitem__") or isinstance(data, (str, torch.Tensor, list, dict)):
+        hint = f"; certmix.load_dataset({data!r}) reads a spec." if isinstance(data, str) else "."
         raise InvalidArgument(
-            f"{spec or 'data'} must be a data set of (image, label), or (inputs, labels), got {type(data).__name__}; "
-            "certmix.load_dataset reads a spec."
+            f"{spec or 'data'} must be a data set of (image, label), or (inputs, labels), got {type(data).__name__}{hint}"
         )
     own: Any = data
     return MappedDataset(own, spec=spec or type(data).__name__, num_classes=num_classes or classes_of(data), **how)

@@ -69,10 +69,10 @@ def probe(
 def num_outputs(model: torch.nn.Module, shape: tuple[int, ...], device: torch.device) -> int:
     """How many classes a classifier of inputs of this shape has. Raises SamplingError: no such inputs, or no logits."""
     outputs = _forward(model.eval().to(device), torch.full((1, *shape), 0.5, device=device), "robust")
-    if outputs.ndim != 2 or outputs.shape[0] != 1:
+    if outputs.ndim != 2 or outputs.shape[0] != 1 or outputs.shape[1] < 2:
         raise SamplingError(
-            f"the robust model's output must have shape (batch, classes) for inputs of shape {shape}, got "
-            f"{tuple(outputs.shape)} for a batch of one; is this one input, without a batch dimension?"
+            f"the robust model's output must have shape (batch, classes), 2 classes or more, for inputs of shape {shape}, "
+            f"got {tuple(outputs.shape)} for a batch of one; is this one input, without a batch dimension?"
         )
     return int(outputs.shape[1])
 

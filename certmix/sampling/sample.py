@@ -107,6 +107,11 @@ def sample(
         check_stored_confidence(confidence, votes)
     _check_parts(how, seed, seed_from, out)
     device, data = choose_device(how.device), as_dataset(dataset)
+    if data.num_classes < 2:
+        raise InvalidArgument(
+            f"num_classes must be >= 2, got {data.num_classes} of {data.spec}; labels of a part may show fewer than there "
+            "are: certmix.as_dataset(data, num_classes=10)."
+        )
     robust = in_range_of(robust, data)
     accurate = None if accurate is None else in_range_of(accurate, data)
     models = {"robust": robust, "accurate": accurate}

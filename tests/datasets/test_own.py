@@ -97,10 +97,12 @@ def test_other_data_are_refused(data, how, message):
 
 
 def test_a_part_with_fewer_classes_says_what_to_give():
-    part = random_split(TensorDataset(torch.from_numpy(IMAGES), torch.zeros(6, dtype=torch.int64)), [2, 4])[0]
+    part = random_split(TensorDataset(torch.from_numpy(IMAGES), torch.tensor([0, 1] * 3)), [6, 0])[0]
     with pytest.raises(SamplingError, match=r"the data set's classes \(num_classes=\)"):
         certmix.sample(_net(), part, **HOW)
-    assert len(certmix.sample(_net(), as_dataset(part, num_classes=3), **HOW)) == 2
+    assert len(certmix.sample(_net(), as_dataset(part, num_classes=3), **HOW)) == 6
+    with pytest.raises(InvalidArgument, match="num_classes must be >= 2, got 1 of array; labels of a part"):
+        certmix.sample(_net(), (IMAGES, [0] * 6), **HOW)
     with pytest.raises(InvalidArgument, match="are for your own data"):
         as_dataset(load_dataset("digits", max=2), num_classes=3)
 
