@@ -68,7 +68,10 @@ def probe(
 @torch.inference_mode()
 def num_outputs(model: torch.nn.Module, shape: tuple[int, ...], device: torch.device) -> int:
     """How many classes a classifier of inputs of this shape has. Raises SamplingError: no such inputs, or no logits."""
-    outputs = _forward(model.eval().to(device), torch.full((1, *shape), 0.5, device=device), "robust")
+    try:
+        outputs = _forward(model.eval().to(device), torch.full((1, *shape), 0.5, device=device), "robust")
+    except SamplingError as error:
+        raise SamplingError(f"{error}; is this one input, without a batch dimension?") from error
     if outputs.ndim != 2 or outputs.shape[0] != 1 or outputs.shape[1] < 2:
         raise SamplingError(
             f"the robust model's output must have shape (batch, classes), 2 classes or more, for inputs of shape {shape}, "
