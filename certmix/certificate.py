@@ -122,14 +122,14 @@ class Certificate:
         """
         manifest = Manifest.from_json(tree.get("manifest"), "certificate: manifest")
         fields, draws = Fields({name: tree[name] for name in tree if name != "manifest"}, "certificate"), manifest.draws
-        counts = [_counts(fields, stage, draws) for stage in ("selection", "estimation")]
+        selection, estimation = (np.array(_counts(fields, stage, draws)) for stage in ("selection", "estimation"))
         g = fields.optional("accurate_probabilities", lambda: fields.numbers("accurate_probabilities", 0.0, 1.001))
         rule, promise = rule_from_json(fields.part("rule")), Promise.from_json(fields.part("promise"))
         plain = (draws.votes, draws.on_invalid, draws.schedule, draws.confidence) == ("hard", "error", None, None)
         if not plain or draws.dataset.inputs != 1 or (draws.accurate is None) != (g is None):
             raise RunError("certificate: manifest must be of certify_one, got other draws; restore it from a copy.")
         probabilities = None if g is None else np.array(g, dtype=np.float32)
-        record = InputRecord(0, 0, *map(np.array, counts), 0, 0, probabilities, 0.0)  # type: ignore[arg-type]
+        record = InputRecord(0, 0, selection, estimation, 0, 0, probabilities, 0.0)
         try:
             made = _certified(from_records([record], manifest), rule, fields.text("certifier"), promise)
         except (InvalidArgument, ValueError) as error:
