@@ -20,9 +20,7 @@ def test_distances_and_radii_round_down(low, high, radius, size):
     units = InputRange(low, high)
     exact = Fraction(radius) * (Fraction(high) - Fraction(low))
     assert Fraction(units.distance(radius)) <= exact
-    lost = (
-        Fraction(size) * Fraction(2) ** -50
-    )  # (sqrt(size) 2^-25)^2, what rounding to float32 can move an input by
+    lost = Fraction(size) * Fraction(2) ** -50  # (sqrt(size) 2^-25)^2, what rounding to float32 can move an input by
     kept = units.radius(radius, size)
     unit = Fraction(kept) / (Fraction(high) - Fraction(low))
     assert kept == 0 or (unit < Fraction(radius) and (Fraction(radius) - unit) ** 2 >= lost)
