@@ -13,6 +13,8 @@ from certmix.version import __version__
 if TYPE_CHECKING:
     from certmix.adaptive.files import load_mixture as load_mixture
     from certmix.adaptive.mixture import AdaptiveMixture as AdaptiveMixture
+    from certmix.certificate import Certificate as Certificate
+    from certmix.certificate import certify_one as certify_one
     from certmix.certification.bounds import bound_probabilities as bound_probabilities
     from certmix.certification.certify import Certificates as Certificates
     from certmix.certification.certify import certify as certify
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from certmix.certifiers import theorem_a1_radius as theorem_a1_radius
     from certmix.curves import certified_accuracy as certified_accuracy
     from certmix.datasets import Dataset as Dataset
+    from certmix.datasets import as_dataset as as_dataset
     from certmix.datasets import load_dataset as load_dataset
     from certmix.errors import CertmixError as CertmixError
     from certmix.formats.certification_log import read_certification_log as read_certification_log
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ABSTAIN": "intervals",
     "AdaptiveMixture": "adaptive.mixture",
+    "Certificate": "certificate",
     "Certificates": "certification.certify",
     "CertmixError": "errors",
     "Dataset": "datasets",
@@ -51,9 +55,11 @@ _MODULES = {
     "MixturePredictor": "prediction",
     "ProbabilityBounds": "intervals",
     "Statistics": "runs.store",
+    "as_dataset": "datasets",
     "bound_probabilities": "certification.bounds",
     "certified_accuracy": "curves",
     "certify": "certification.certify",
+    "certify_one": "certificate",
     "estimate_local_lipschitz": "lipschitz",
     "exact_radius": "certifiers",
     "lipschitz_radius": "certifiers",

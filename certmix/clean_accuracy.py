@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.errors import InvalidArgument
+from certmix.tables import shapes_repr
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -31,6 +32,8 @@ class CleanAccuracy:
     at: Floats
     after: Floats
     radii_grow: bool = True
+
+    __repr__ = shapes_repr
 
     def __call__(self, parameter: ArrayLike) -> Floats:
         """Accuracy at values in the parameter's range, their shape."""

@@ -10,7 +10,7 @@ from certmix.certification.certify import Certificates, certified_at
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
 from certmix.rules import Rule
-from certmix.tables import default_radii
+from certmix.tables import default_radii, short_list
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class CertifiedAccuracyCurve:
     certifier: str
     sigma: float
     promise: Promise | None = None
+
+    def __repr__(self) -> str:
+        rules = short_list(rule.label for rule in self.rules)
+        return (
+            f"CertifiedAccuracyCurve({self.num_inputs} inputs, {rules}, {self.certifier}, sigma {self.sigma:g}, "
+            f"{len(self.radii)} radii up to {self.radii.max(initial=0.0):g})"
+        )
 
     def to_json(self) -> list[dict[str, object]]:
         """A row per rule, as plain values."""

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from certmix.datasets import Dataset, Subset
+from certmix.datasets import Dataset, OwnData, Subset, as_dataset
+from certmix.datasets.base import bounds_of
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
 from certmix.models.acceleration import Accelerated
 from certmix.models.architectures import Normalized
-from certmix.models.denoised import DiffusionDenoiser
+from certmix.models.denoised import DenoisedClassifier, DiffusionDenoiser
+from certmix.models.own_range import InRange, in_range_of
 from certmix.runs.store import Statistics
 
 _BATCH = 50
@@ -30,6 +32,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "classes_present": len(shares),
         "largest_class": max(shares.values()) / len(dataset),
         "grid_levels": dataset.grid_levels,
+        "bounds": None if bounds_of(dataset) is None else str(bounds_of(dataset)),
         "subset": dict(dataset.subset),
         "first_input": {
             "index": int(dataset.indices[0]),
@@ -41,37 +44,63 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def describe_model(model: torch.nn.Module) -> dict[str, Any]:
-    """Parameters, precision, normalisation, denoiser, fingerprint, and the channels that a first layer wants."""
-    parts = list(model.modules())
-    sizes = [parameter.numel() for parameter in model.parameters()]
+    """The classifier (parameters, precision, normalisation, channels that its first layer wants), what comes before it (a
+    denoiser with its step and schedule), and the fingerprint of the whole."""
+    denoised = next((part for part in model.modules() if isinstance(part, DenoisedClassifier)), None)
+    accelerated = next((part for part in model.modules() if isinstance(part, Accelerated)), None)
+    parts = list((model if denoised is None else denoised.classifier).modules())
     norm = next((part for part in parts if isinstance(part, Normalized)), None)
-    accelerated = next((part for part in parts if isinstance(part, Accelerated)), None)
-    denoiser = next((part for part in parts if isinstance(part, DiffusionDenoiser)), None)
+    own = next((part for part in parts if isinstance(part, InRange)), None)
     linear = [part for part in parts if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear))]
     return {
-        "type": type(_inside(model)).__name__,
-        "parameters": sum(sizes),
+        "type": type(_inside(parts[0])).__name__,
+        "parameters": _size(parts[0]),
         "layers": len(linear),
         "precision": sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}),
         "accelerated": None if accelerated is None else accelerated.extra_repr(),
         "normalisation": None if norm is None else {"mean": _flat(norm.mean), "std": _flat(norm.std)},
-        "denoiser": None if denoiser is None else denoiser.extra_repr(),
+        "bounds": None if own is None else str(own.bounds),
+        "denoiser": None if denoised is None else _denoiser(denoised),
         "first_layer_takes": None if not linear else _first_layer(linear[0]),
         "sha256": fingerprint(model),
     }
 
 
+def _denoiser(denoised: DenoisedClassifier) -> dict[str, Any]:
+    """What removes the noise before the classifier; of a diffusion model, the step that it is told and its schedule."""
+    found = denoised.denoiser
+    network = found.network if isinstance(found, DiffusionDenoiser) else found
+    made = {"type": type(_inside(network)).__name__, "parameters": _size(network), "upsample": denoised.upsample}
+    if not isinstance(found, DiffusionDenoiser):
+        return made
+    return {
+        **made,
+        "sigma": found.sigma,
+        "step": found.step,
+        "steps_of_schedule": found.steps_of_schedule,
+        "step_sigma": found.step_sigma,
+        "prediction": found.prediction,
+        "step_scale": found.step_scale,
+    }
+
+
+def _size(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 @torch.inference_mode()
-def check_on(model: torch.nn.Module, dataset: Dataset, count: int = 100) -> dict[str, Any]:
+def check_on(model: torch.nn.Module, dataset: OwnData, count: int = 100) -> dict[str, Any]:
     """Clean accuracy on inputs spread over a data set, and whether the model's outputs fit its classes.
 
     Args:
-        model: inputs in [0, 1] -> logits.
-        dataset: with labels.
+        model: inputs -> logits.
+        dataset: with labels, as `certmix.sample` takes it.
         count: most inputs to evaluate, evenly spaced.
     Returns: inputs, clean_accuracy, output_shape, and `remarks`: what looks wrong, in words.
     Raises: InvalidArgument: a model that cannot take the inputs.
     """
+    dataset = as_dataset(dataset)
+    model = in_range_of(model, dataset)
     positions = [int(i * len(dataset) / min(count, len(dataset))) for i in range(min(count, len(dataset)))]
     part = Subset(dataset, positions)
     outputs, labels = [], torch.as_tensor(part.labels)
@@ -133,7 +162,7 @@ def _remarks(logits: torch.Tensor, right: float, dataset: Dataset) -> list[str]:
 
 def _inside(model: torch.nn.Module) -> torch.nn.Module:
     """The network behind the wrappers that a spec's options put around it."""
-    while isinstance(model, (Accelerated, Normalized)):
+    while isinstance(model, (Accelerated, Normalized, InRange)):
         model = model.model
     return model
 

@@ -13,6 +13,7 @@ from certmix.attacks.norms import get_norm
 from certmix.attacks.pgd import Objective, movable, pgd, value_and_gradient
 from certmix.certifiers.lipschitz import lipschitz_radius
 from certmix.errors import InvalidArgument, need_at_least
+from certmix.tables import shapes_repr
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,8 @@ class LipschitzEstimate:
     probabilities: Array
     change: Array
     constant: Array
+
+    __repr__ = shapes_repr
 
     @property
     def equation_12(self) -> Array:

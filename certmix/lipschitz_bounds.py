@@ -17,6 +17,7 @@ from certmix.attacks.norms import get_norm
 from certmix.errors import InvalidArgument
 from certmix.lipschitz import local_lipschitz_radius
 from certmix.models.architectures import Normalized
+from certmix.tables import shapes_repr
 
 Affine = tuple[Tensor, Tensor]  # weights (outputs, inputs), bias (outputs,)
 _SLACK = 1.0 + 1e-9  # far above float64 rounding of networks this size
@@ -41,6 +42,8 @@ class LipschitzBound:
     prediction: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     constant: NDArray[np.float64]
+
+    __repr__ = shapes_repr
 
     @classmethod
     def joined(cls, parts: "Sequence[LipschitzBound]") -> "LipschitzBound":

@@ -17,9 +17,11 @@ from certmix.certification.bounds import maximum_radius
 from certmix.certification.schedule import FUTILITY, look_schedule, look_spending
 from certmix.certifiers import CERTIFIERS
 from certmix.certifiers.arguments import check_threshold
-from certmix.datasets import ArrayDataset, Dataset, Subset
+from certmix.datasets import ArrayDataset, Dataset, OwnData, Subset, as_dataset
+from certmix.datasets.own import is_dataset
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
+from certmix.models.own_range import in_range_of
 from certmix.noise import describe_noise, make_noise
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_confidence
 from certmix.rules import LinearRule, Rule
@@ -47,6 +49,10 @@ class Prediction:
     classes: NDArray[np.int64]
     radius: NDArray[np.float64]
     draws: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        abstained = int((self.classes == ABSTAIN).sum())
+        return f"Prediction({len(self.classes)} images, {abstained} abstained, {int(self.draws.sum())} draws)"
 
 
 @dataclass(frozen=True)
@@ -165,11 +171,11 @@ class MixturePredictor:
             check_confidence(self.confidence)
         maximum_radius(self.num_estimation, self.failure_probability, self.sigma)
 
-    def predict(self, images: torch.Tensor | ArrayLike) -> Prediction:
+    def predict(self, images: torch.Tensor | ArrayLike | OwnData) -> Prediction:
         """The class of the exact mixture for each image, or ABSTAIN; with the certified radius.
 
         Args:
-            images: in [0, 1], shape (images, *input_shape).
+            images: in [0, 1] or uint8, shape (images, *input_shape); or a data set, as `certmix.sample` takes it.
         Returns: Prediction.
         """
         data = _as_dataset(images, self.num_classes, self.grid_levels)
@@ -277,7 +283,7 @@ class ChainPredictor:
             check_threshold(node.threshold)
             maximum_radius(self.num_estimation, self.failure_probability / len(self.nodes), node.sigma)
 
-    def predict(self, images: torch.Tensor | ArrayLike) -> Prediction:
+    def predict(self, images: torch.Tensor | ArrayLike | OwnData) -> Prediction:
         """As `MixturePredictor.predict`; `draws` are those of all nodes that were asked."""
         data = _as_dataset(images, self.num_classes, self.grid_levels)
         states = [_ChainState() for _ in range(len(data))]
@@ -298,7 +304,7 @@ class ChainPredictor:
             for i, one in zip(open_, drawn, strict=True):
                 states[i].take(node, rule, one)
         for i in (i for i, state in enumerate(states) if state.open):
-            states[i].end(self._accurate_class(data[i][0]))
+            states[i].end(self._accurate_class(data, i))
         found = [(state.answer, state.radius(), state.draws) for state in states]
         classes, radius, draws = zip(*found, strict=True) if found else ((), (), ())
         return Prediction(
@@ -306,9 +312,10 @@ class ChainPredictor:
         )
 
     @torch.inference_mode()
-    def _accurate_class(self, image: torch.Tensor) -> int:
-        device = torch.device(self.device)
-        return int(self.accurate.eval().to(device)(image.to(device, torch.float32).unsqueeze(0)).argmax())
+    def _accurate_class(self, data: Dataset, position: int) -> int:
+        device, image = torch.device(self.device), data[position][0]
+        accurate = in_range_of(self.accurate, data).eval().to(device)
+        return int(accurate(image.to(device, torch.float32).unsqueeze(0)).argmax())
 
 
 @dataclass
@@ -357,9 +364,12 @@ class _Drawn:
     accurate: NDArray[Any] | None
 
 
-def _as_dataset(images: torch.Tensor | ArrayLike, num_classes: int, grid_levels: int | None) -> ArrayDataset:
-    values = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
-    return ArrayDataset(values, np.zeros(len(values)), num_classes=num_classes, grid_levels=grid_levels)
+def _as_dataset(images: Any, num_classes: int, grid_levels: int | None) -> Dataset:
+    if is_dataset(images):
+        return images
+    if not isinstance(images, (torch.Tensor, np.ndarray, list)):  # a pair, or a data set of torch
+        return as_dataset(images, num_classes=num_classes, grid_levels=grid_levels)
+    return ArrayDataset(images, np.zeros(len(images)), num_classes=num_classes, grid_levels=grid_levels)
 
 
 def _describe(data: Dataset, sigma: float) -> NoiseRecord:
@@ -380,11 +390,10 @@ def _draw(
 ) -> list[_Drawn]:
     """Votes of every image, in their order, from noise streams that no certificate uses."""
     where = torch.device(device)
-    for model in models:
-        if model is not None:
-            model.eval().to(where)
+    robust = in_range_of(models[0], data).eval().to(where)
+    accurate = None if models[1] is None else in_range_of(models[1], data).eval().to(where)
     made = make_noise(noise, seed=seed, sigma=sigma, size=int(np.prod(data.input_shape)), device=where)
-    loop = DrawLoop(*models, data, plan, made, where, batch_size, rule)
+    loop = DrawLoop(robust, accurate, data, plan, made, where, batch_size, rule)
     found = []
     for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
         selection = np.append(record.selection_counts, record.selection_invalid)

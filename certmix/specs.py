@@ -5,7 +5,6 @@ an argument of its own, never an option of a spec, and callers give it to no spe
 """
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from certmix.errors import CertmixError, InvalidArgument
 from certmix.files import blame_machine
+from certmix.user_files import Beside, UserFactory, unique_name
 
 Factory = Callable[..., object]
 Made = TypeVar("Made")
@@ -59,12 +59,18 @@ def refuse_unknown(options: Iterable[str], known: Iterable[str], spec: str) -> N
             raise InvalidArgument(f"options of {spec!r} must be among {', '.join(choices) or 'none'}, got {name!r}.")
 
 
-def need_trust(what: str, trust_model: bool) -> None:
-    """Raise InvalidArgument, naming the option, unless the user trusts what is about to run; "False" is no trust."""
+def need_trust(what: str, trust_model: bool, *, besides: str = "") -> None:
+    """Raise InvalidArgument, naming the option, unless the user trusts what is about to run; "False" is no trust.
+
+    Args:
+        what: runs code.
+        trust_model: must be True.
+        besides: what else is missing, in a sentence of the same message.
+    """
     if trust_model is not True:
         raise InvalidArgument(
             f"{what} runs code when loaded; add --trust-model (trust_model=True) if you trust it, and name it as an "
-            "option: what a run or a file names is never trusted."
+            f"option: what a run or a file names is never trusted.{besides}"
         )
 
 
@@ -97,8 +103,8 @@ def in_one_line(make: Callable[[], Made], what: str) -> Made:
         raise InvalidArgument(f"{what} cannot be loaded: {type(error).__name__}: {reason}") from error
 
 
-def factory_of_file(reference: str, spec: str, what: str = "model") -> Factory:
-    """The factory of `FILE.py:factory`; runs the file.
+def factory_of_file(reference: str, spec: str, what: str = "model") -> UserFactory:
+    """The factory of `FILE.py:factory`; runs the file. It, and what it imports, finds the files beside it.
 
     Args:
         reference: path and name of a function or class, separated by the last colon.
@@ -108,18 +114,22 @@ def factory_of_file(reference: str, spec: str, what: str = "model") -> Factory:
     """
     path, _, factory = reference.rpartition(":")
     if not factory or not Path(path).is_file():
-        raise InvalidArgument(f"py {what} must be py:FILE.py:factory with an existing file, got {spec!r}.")
-    name = f"certmix_user_{hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]}"
+        raise InvalidArgument(
+            f"{spec!r} must name an existing file and a factory in it, FILE.py:factory, got {reference!r}; a path is "
+            "relative to the folder that the command runs in."
+        )
+    name = unique_name(path)
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise InvalidArgument(f"py {what} must be a Python file, got {path!r}.")
-    module = importlib.util.module_from_spec(found)
+    module, near = importlib.util.module_from_spec(found), Beside(Path(path).resolve())
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        with near:
+            found.loader.exec_module(module)
     except Exception as error:
         raise InvalidArgument(f"{path} must run without error, got {type(error).__name__}: {error}") from error
-    return _attribute(module, factory, spec, what)
+    return UserFactory(_attribute(module, factory, spec, what), near)
 
 
 def factory_of_package(name: str, what: str = "model") -> Factory:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from certmix.errors import InvalidArgument
@@ -44,6 +44,31 @@ def percent_text(share: float, *, up: bool = False) -> str:
     """
     exact = Decimal(repr(round(100.0 * float(share), 9)))
     return str(exact.quantize(Decimal("0.1"), rounding=ROUND_CEILING if up else ROUND_FLOOR))
+
+
+def short_list(names: Iterable[str], most: int = 3) -> str:
+    """The first few names of a list, and how many more there are.
+
+    Example:
+        >>> short_list(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    found = list(names)
+    rest = len(found) - most
+    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shapes_repr(made: object) -> str:
+    """A dataclass in one line: shapes stand for arrays, lengths for lists. For `__repr__` of types that hold many values."""
+
+    def short(value: object) -> str:
+        shape = getattr(value, "shape", None)
+        if shape is not None:
+            return f"{'x'.join(map(str, shape)) or 'one'} values"
+        return f"{len(value)} entries" if isinstance(value, (list, tuple, dict)) else repr(value)
+
+    shown = (f"{name}={short(value)}" for name, value in vars(made).items() if value is not None)
+    return f"{type(made).__name__}({', '.join(shown)})"
 
 
 def default_radii(largest: float) -> list[float]:

@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Bottom first. A layer is one part or several that do not import one another; the longest matching name is a module's.
 LAYERS = (
     ("errors", "version"),
-    ("files", "tables", "json_fields", "parquet"),
-    ("promise",),
+    ("files", "tables", "json_fields", "parquet", "user_files"),
+    ("promise", "input_range"),
     ("intervals",),
     ("certifiers",),
     ("clean_accuracy",),
@@ -32,7 +32,7 @@ LAYERS = (
     ("summary",),
     ("sampling",),
     ("attacks",),
-    ("prediction", "training", "lipschitz", "inspection"),
+    ("prediction", "certificate", "training", "lipschitz", "inspection"),
     ("lipschitz_bounds",),
     ("adaptive", "paper"),
     ("formats",),

@@ -25,6 +25,7 @@ from certmix.pareto import Candidate, candidate_from_statistics
 from certmix.parquet import unpack_table
 from certmix.promise import Interval, Votes
 from certmix.rules import Rule
+from certmix.tables import shapes_repr
 
 if TYPE_CHECKING:
     from certmix.runs.draws import Draws
@@ -65,6 +66,8 @@ class GateValues:
     robust_scale: float
     mixture: MixtureRecord
 
+    __repr__ = shapes_repr
+
     def gate(self, floor: float | None = None) -> Floats:
         """a(x), shape (inputs,), with this floor or another one."""
         low = self.floor if floor is None else floor
@@ -84,6 +87,8 @@ class AdaptiveCertificates:
     certificates: Certificates
     gate: Floats
     clean_right: NDArray[np.bool_]
+
+    __repr__ = shapes_repr
 
     @property
     def clean_accuracy(self) -> float:
@@ -202,6 +207,8 @@ class AdaptiveCandidate(Candidate):
 
     share: Floats = None  # type: ignore[assignment]
     ceiling: float = 1.0
+
+    __repr__ = shapes_repr
 
     def rules(self, wanted: Sequence[Rule]) -> list[Rule]:
         """Eq. 5 alone."""

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
 from certmix.attacks.smoothed import SmoothedClassifier, count_votes
-from certmix.datasets import Dataset
+from certmix.datasets import OwnData, as_dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
 from certmix.rules import LinearRule, Rule, ThresholdRule
+from certmix.tables import shapes_repr
 
 Route = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,6 +36,8 @@ class AttackedAccuracy:
     radii: NDArray[np.float64]
     right: NDArray[np.bool_]
 
+    __repr__ = shapes_repr
+
     @property
     def accuracy(self) -> NDArray[np.float64]:
         """Share of inputs, shape (radii,)."""
@@ -41,7 +45,7 @@ class AttackedAccuracy:
 
 
 def attack_smoothed_mixture(
-    dataset: Dataset,
+    dataset: OwnData,
     *,
     robust: nn.Module,
     accurate: nn.Module | None,
@@ -64,7 +68,7 @@ def attack_smoothed_mixture(
     This is the accuracy of the mixture as deployed with `votes` draws, up to their sampling error.
 
     Args:
-        dataset: inputs with labels; read a batch at a time.
+        dataset: inputs with labels, as `certmix.sample` takes them; read a batch at a time.
         robust: base classifier of h, on the device where the attack runs.
         accurate: g; None only for h alone, weight 1 or threshold 0.
         sigma: standard deviation of the noise, pixel units.
@@ -86,17 +90,19 @@ def attack_smoothed_mixture(
             f"accurate must be given unless h decides alone (weight 1 or threshold 0), got none at {rule.label}."
         )
     need_at_least(1, steps=steps, restarts=restarts, draws=draws, votes=votes, batch_size=batch_size)
+    data = as_dataset(dataset)
+    robust, accurate = in_range_of(robust, data), accurate and in_range_of(accurate, data)
     routes = _routes(rule, accurate, SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed))
     device = device_of(robust)
     generator = torch.Generator(device).manual_seed(seed)
     judge = _Fooled(robust, accurate, sigma, rule, grid_levels, votes, generator)
     ascending = sorted(float(radius) for radius in radii)
     tables: list[Tensor] = []
-    for inputs, labels in batches(dataset, batch_size):
+    for inputs, labels in batches(data, batch_size):
         moved = inputs.to(device), labels.to(device)
         tables.append(_attack_batch(routes, judge, *moved, ascending, steps=steps, restarts=restarts).cpu())
         if progress:
-            progress(sum(table.shape[1] for table in tables), len(dataset))
+            progress(sum(table.shape[1] for table in tables), len(data))
     return AttackedAccuracy(np.array(ascending), torch.cat(tables, dim=1).numpy())
 
 

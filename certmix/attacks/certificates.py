@@ -13,11 +13,13 @@ from certmix.attacks.judge import Floats, Judge, Stakes, Verdict, worst_stakes
 from certmix.attacks.losses import margin
 from certmix.attacks.pgd import pgd
 from certmix.attacks.smoothed import SmoothedClassifier
-from certmix.datasets import Dataset, Subset
+from certmix.datasets import Dataset, OwnData, Subset, as_dataset
 from certmix.datasets.batches import stack
 from certmix.errors import CertmixError, InvalidArgument, need_at_least
+from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
 from certmix.rules import Rule
+from certmix.tables import shapes_repr
 
 
 class CertificateBroken(CertmixError):
@@ -48,6 +50,8 @@ class CertificateAttack:
     broken: NDArray[np.bool_]
     distance: Floats
 
+    __repr__ = shapes_repr
+
     def check(self) -> None:
         """Raise CertificateBroken where an attack succeeded."""
         if self.broken.any():
@@ -73,7 +77,7 @@ class Attacker(Protocol):
 
 def attack_certificates(
     robust: nn.Module,
-    dataset: Dataset,
+    dataset: OwnData,
     prediction: ArrayLike,
     radius: ArrayLike,
     rules: Sequence[Rule],
@@ -118,12 +122,14 @@ def attack_certificates(
     """
     need_at_least(1, restarts=restarts, steps=steps)
     worst_stakes(rules)
+    data = as_dataset(dataset)
+    robust = in_range_of(robust, data)
     generator = torch.Generator(device_of(robust)).manual_seed(seed)
     judge = Judge(robust, sigma, grid_levels, votes, significance, generator)
     model = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
     attacker = _WorstAccurateModel(model, judge, restarts, steps)
     return attack_inside(
-        attacker, judge, dataset, prediction, radius, rules, share_of_radius=share_of_radius,
+        attacker, judge, data, prediction, radius, rules, share_of_radius=share_of_radius,
         batch_size=batch_size, progress=progress,
     )  # fmt: skip
 

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import get_loss
 from certmix.attacks.model_attack import AttackResult, attack_model, is_fooled
-from certmix.datasets import Dataset
+from certmix.datasets import OwnData, as_dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
+from certmix.tables import shapes_repr
 
 ATTACKS = {
     "clean": "no attack",
@@ -43,6 +45,8 @@ class MixtureSweep:
     attack_radius: float
     warnings: tuple[str, ...] = ()
 
+    __repr__ = shapes_repr
+
     @property
     def num_inputs(self) -> int:
         """Number of inputs."""
@@ -56,7 +60,7 @@ class MixtureSweep:
 
 
 def attack_mixture(
-    dataset: Dataset,
+    dataset: OwnData,
     *,
     accurate: nn.Module,
     robust: nn.Module,
@@ -81,8 +85,8 @@ def attack_mixture(
     digits: where g is sure, its term hides h's).
 
     Args:
-        dataset: inputs in [0, 1] with labels; read a batch at a time.
-        accurate, robust: g and h: inputs in [0, 1] -> logits, on the device where the attack runs.
+        dataset: inputs with labels, as `certmix.sample` takes them; read a batch at a time.
+        accurate, robust: g and h: inputs -> logits, on the device where the attack runs.
         mixing_weight: weights a in [0, 1].
         norm, attack_radius, steps, restarts: see `pgd`.
         attacks: among "std", "rob", "mix" and "auto" (needs the extra `attacks`).
@@ -103,6 +107,8 @@ def attack_mixture(
             raise InvalidArgument(f"attack must be one of {', '.join(list(ATTACKS)[1:])}, got {name!r}.")
     need_at_least(1, restarts=restarts, batch_size=batch_size)
     budget = _Budget(norm, attack_radius, steps, restarts, tuple(losses), seed)
+    data = as_dataset(dataset)
+    accurate, robust = in_range_of(accurate, data), in_range_of(robust, data)
     mixtures = [
         MixedClassifier(accurate=accurate, robust=robust, mixing_weight=weight, accurate_vote=accurate_vote).eval()
         for weight in mixing_weight
@@ -110,13 +116,13 @@ def attack_mixture(
     found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *attacks)}
     flags: list[str] = []
     device = device_of(robust)
-    for number, (inputs, labels) in enumerate(batches(dataset, batch_size)):
+    for number, (inputs, labels) in enumerate(batches(data, batch_size)):
         right, flagged = _attack_batch(mixtures, inputs.to(device), labels.to(device), attacks, budget.of_batch(number))
         flags += flagged
         for name, rows in right.items():
             found[name].append(rows.cpu())
         if progress:
-            progress(min((number + 1) * batch_size, len(dataset)), len(dataset))
+            progress(min((number + 1) * batch_size, len(data)), len(data))
     return MixtureSweep(
         mixing_weight=np.asarray(mixing_weight, dtype=np.float64),
         right={name: torch.cat(parts, dim=1).numpy() for name, parts in found.items()},

@@ -14,6 +14,7 @@ from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
 from certmix.promise import Interval, MeanBound, Promise, Votes
 from certmix.rules import LinearRule, Rule
+from certmix.tables import short_list
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -49,6 +50,11 @@ class Certificates:
 
     def __len__(self) -> int:
         return len(self.prediction)
+
+    def __repr__(self) -> str:
+        promised = "" if self.promise is None else f", failure probability {self.promise.failure_probability:g}"
+        rules = short_list(rule.label for rule in self.rules)
+        return f"Certificates({len(self)} inputs, {rules}, {self.certifier}, sigma {self.sigma:g}{promised})"
 
 
 def certified_at(radius: ArrayLike, at: ArrayLike) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_up
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise, Votes, check_failure_probability
 from certmix.rules.chain import chain_radius
 from certmix.rules.threshold import envelope_of
+from certmix.tables import shapes_repr
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -48,6 +49,8 @@ class ChainBounds:
     failure_probability: float
     labels: Integers
     indices: Integers
+
+    __repr__ = shapes_repr
 
     def rows(self, chosen: Integers) -> "ChainBounds":
         """Those of some inputs."""
@@ -85,6 +88,8 @@ class ChainCertificates:
     failure_probability: float
     labels: Integers
     indices: Integers
+
+    __repr__ = shapes_repr
 
 
 def bound_chain(

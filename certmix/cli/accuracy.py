@@ -77,8 +77,20 @@ def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
     gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""
     return (
         f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, sigma {draws.sigma:g}, "
-        f"{made}. Accuracies in % with 95 % intervals of the test set. {promise.text} {_scope(run, promise)} "
+        f"{made}. Accuracies in % with 95 % intervals of the test set. {promise.text} {_scope(run, promise)}{_units(run)} "
         f"Written: {', '.join(files)}."
+    )
+
+
+def _units(run: Run) -> str:
+    """What a radius is in the units of data in another range than [0, 1]."""
+    draws, bounds = run.statistics.draws, run.statistics.draws.dataset.bounds
+    if bounds is None:
+        return ""
+    lost = bounds.distance(1.0) - bounds.radius(1.0, draws.size)
+    return (
+        f" Sigma and radii are in [0, 1] units; in the data's own, of {bounds}, they are {bounds.distance(1.0):g} times as "
+        f"large (a radius less {1.01 * lost:.2g}, for rounding)."
     )
 
 

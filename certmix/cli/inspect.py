@@ -54,11 +54,23 @@ def inspect_command(
       certmix inspect cohen:checkpoint.pth.tar --dataset cifar10:data
       certmix inspect folder:imagenet,mode=rgb,resize=256,crop=224 --split val
       certmix inspect runs/half
-    Data sets: digits, cifar10:ROOT, cifar100:ROOT (binary version), mnist:ROOT (IDX), npz:FILE,
-      folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,classes=FILE], torchvision:CLASS[,root=DIR],
-      hf:NAME (local or cached), py:FILE.py:factory
-    Models: FILE.safetensors or FILE.pt[,arch=NAME|pkg.module:factory], cohen:FILE, timm:NAME, torchvision:NAME,weights=W,
-      hf:NAME[@REVISION], pt2:FILE, py:FILE.py:factory; mean=M/M/M,std=S/S/S or normalize=cifar10|imagenet|none
+    Data sets, and their options:
+      digits, cifar10:ROOT, cifar100:ROOT[,labels=fine|coarse] (binary versions), mnist:ROOT[,num_classes=C] (IDX),
+      npz:FILE[,num_classes=C][,grid_levels=G][,bounds=LOW/HIGH] (arrays inputs and labels),
+      folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,interpolation=bilinear][,classes=FILE],
+      torchvision:CLASS[,root=DIR], hf:NAME[,image=COLUMN][,label=COLUMN][,config=NAME] (local or cached), both with mode,
+      resize, crop and interpolation as folder, py:FILE.py:factory[,bounds=LOW/HIGH]
+    Models, and their options:
+      FILE.safetensors or FILE.pt[,arch=NAME|pkg.module:factory|FILE.py:factory], cohen:FILE, hf:NAME[@REVISION], pt2:FILE,
+      py:FILE.py:factory, torchvision:NAME,weights=DEFAULT|FILE|none[,num_classes=C][,image_size=][,width_mult=]
+      [,init_weights=][,aux_logits=][,transform_input=], timm:NAME[,weights=FILE|pretrained|none][,num_classes=C]
+      [,in_chans=][,img_size=][,patch_size=][,window_size=][,global_pool=]
+    Of every model:
+      mean=M/M/M,std=S/S/S or normalize=cifar10|cifar10-pixels|imagenet|half|none or bounds=LOW/HIGH: its inputs
+      precision=fp32|bf16|fp16, fast=1 (batch norms folded, channels last): another base classifier by rounding
+      denoiser=SPEC, or diffusion=SPEC,schedule=linear[:STEPS]|cosine[:STEPS]|FILE.npy,sigma=S[,step_scale=X]
+      [,prediction=epsilon|sample|v]; with either upsample=SIDE, and denoiser.KEY= or diffusion.KEY= for its own options
+    Other KEY=VALUE are arguments of the factory that arch=, py: or torchvision: names.
     Sources of both kinds (py, torchvision, hf) name a model here; name a data set with --dataset.
     """
     import certmix

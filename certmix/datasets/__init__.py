@@ -13,10 +13,12 @@ from certmix.datasets.digits import load_digits
 from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.mnist import load_mnist
 from certmix.datasets.npz import load_npz
+from certmix.datasets.own import OwnData, as_dataset
 from certmix.errors import InvalidArgument
+from certmix.input_range import InputRange
 from certmix.specs import parse_spec, refuse_unknown
 
-__all__ = ["ArrayDataset", "Dataset", "Subset", "load_dataset"]
+__all__ = ["ArrayDataset", "Dataset", "OwnData", "Subset", "as_dataset", "load_dataset"]
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "folder", "npz", "py", "torchvision", "hf")
 _MOST_CLASSES = 100_000
@@ -35,8 +37,10 @@ def load_dataset(
     """The data set of a spec, or a part of it. Images are read from disk when they are asked for.
 
     Specs: `digits` (built in), `cifar10:ROOT`, `cifar100:ROOT[,labels=coarse]` (binary version), `mnist:ROOT` (IDX),
-    `folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,classes=FILE]`, `npz:FILE[,num_classes=C][,grid_levels=G]`,
-    `torchvision:CLASS[,root=DIR]`, `hf:NAME[,image=COLUMN][,label=COLUMN]` (local or cached), `py:FILE.py:factory`.
+    `folder:DIR[,mode=rgb|grey][,resize=256][,crop=224][,interpolation=bilinear][,classes=FILE]`,
+    `npz:FILE[,num_classes=C][,grid_levels=G][,bounds=LOW/HIGH]`,
+    `torchvision:CLASS[,root=DIR]`, `hf:NAME[,image=COLUMN][,label=COLUMN]` (local or cached),
+    `py:FILE.py:factory[,bounds=LOW/HIGH]`. What you hold in Python goes through `certmix.as_dataset` instead.
 
     Args:
         spec: see above.
@@ -91,7 +95,8 @@ def _load_whole(spec: str, split: str | None, trust_model: bool) -> Dataset:
     if source == "digits":
         return load_digits(split, **_read(options, spec))
     if source == "npz":
-        return load_npz(reference, split, spec=spec, **_read(options, spec, num_classes=_integer, grid_levels=_integer))
+        how = _read(options, spec, num_classes=_integer, grid_levels=_integer, bounds=_range)
+        return load_npz(reference, split, spec=spec, **how)
     if source == "cifar10":
         return load_cifar10(reference, split, spec=spec, **_read(options, spec))
     if source == "cifar100":
@@ -120,6 +125,10 @@ def _read(options: dict[str, str], spec: str, **known: Callable[[str, str], obje
 
 def _text(name: str, text: str) -> str:
     return text
+
+
+def _range(name: str, text: str) -> InputRange:
+    return InputRange.parse(text)
 
 
 def _integer(name: str, text: str) -> int:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certmix.input_range import InputRange
+
 
 class Dataset(Protocol):
     """Labelled inputs in [0, 1]; the type that `certmix.sample` takes. Inputs are read one at a time.
@@ -42,6 +44,24 @@ class Dataset(Protocol):
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         """Input (float32, shape `input_shape`, in [0, 1]) and label at a position in 0..len-1."""
         ...
+
+
+def bounds_of(dataset: Dataset) -> InputRange | None:
+    """The range that a data set's inputs had before they were mapped to [0, 1]; None where that was [0, 1].
+
+    A data set of another range has an attribute `bounds`.
+    """
+    return getattr(dataset, "bounds", None)
+
+
+def short_repr(dataset: Dataset) -> str:
+    """A data set in one line."""
+    grid = "" if dataset.grid_levels is None else f", grid 1/{dataset.grid_levels}"
+    bounds = "" if bounds_of(dataset) is None else f", from {bounds_of(dataset)}"
+    return (
+        f"{type(dataset).__name__}({len(dataset)} inputs of {dataset.spec}, shape {dataset.input_shape}, "
+        f"{dataset.num_classes} classes{grid}{bounds})"
+    )
 
 
 def input_bytes(dataset: Dataset, position: int) -> bytes:
@@ -80,9 +100,11 @@ class Subset:
     def __init__(self, dataset: Dataset, positions: Sequence[int] | NDArray[np.int64], **subset: object) -> None:
         self._whole, self._positions = dataset, np.asarray(positions, dtype=np.int64)
         self.spec, self.input_shape, self.num_classes = dataset.spec, dataset.input_shape, dataset.num_classes
-        self.grid_levels = dataset.grid_levels
+        self.grid_levels, self.bounds = dataset.grid_levels, bounds_of(dataset)
         self.labels, self.indices = dataset.labels[self._positions], dataset.indices[self._positions]
         self.subset: dict[str, object] = {**dataset.subset, **subset}
+
+    __repr__ = short_repr
 
     @cached_property
     def fingerprint(self) -> str:

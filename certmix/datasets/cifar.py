@@ -92,6 +92,20 @@ def _load(
     )
 
 
+def _conversion(name: str, folder: Path, file: str) -> str:
+    """The command that makes an .npz of the pickled version's files, and the spec that reads it."""
+    split = "test" if file.startswith("test") else "train"
+    parts, labels = [split], "fine_labels"
+    if name == "cifar10":
+        parts, labels = [Path(binary).stem for binary in _CIFAR10[split]], "labels"
+    code = (
+        f"import pathlib, pickle, numpy as np; d = [pickle.loads(pathlib.Path(f).read_bytes(), encoding='bytes') for f in "
+        f"{[str(folder / part) for part in parts]}]; np.savez('{name}-{split}.npz', inputs=np.concatenate([p[b'data'] for "
+        f"p in d]).reshape(-1, 3, 32, 32), labels=np.concatenate([p[b'{labels}'] for p in d]))"
+    )
+    return f'python -c "{code}", and use npz:{name}-{split}.npz.'
+
+
 def _find_folder(name: str, root: Path, file: str) -> Path:
     for folder in (root, root / _FOLDERS[name]):
         if (folder / file).is_file():
@@ -101,7 +115,8 @@ def _find_folder(name: str, root: Path, file: str) -> Path:
         if any((folder / stem).is_file() for stem in pickles):
             raise InvalidArgument(
                 f"{folder} holds the python-pickle version of {name}, which could run code when loaded; "
-                f"get the binary version ({archive}) and name the folder it unpacks to."
+                f"get the binary version ({archive}) and name the folder it unpacks to, or, if you trust these files, "
+                f"convert them, {_conversion(name, folder, file)}"
             )
     what = "no such folder" if not root.is_dir() else f"a folder without {file}"
     raise InvalidArgument(f"{name}:ROOT must be a folder that holds {file} or {_FOLDERS[name]}, got {root} ({what}).")

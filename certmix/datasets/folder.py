@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from certmix.datasets.base import content_fingerprint
+from certmix.datasets.base import content_fingerprint, short_repr
 from certmix.datasets.images import GRID_LEVELS, ImageReader, read_image
 from certmix.errors import InvalidArgument
 from certmix.files import read_whole
@@ -63,6 +63,8 @@ class FolderDataset:
         self.labels = np.array(labels, dtype=np.int64)
         self.indices = np.arange(len(labels), dtype=np.int64)
         self.spec, self.subset = spec, dict(subset)
+
+    __repr__ = short_repr
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 
 from certmix.datasets.base import Dataset
 from certmix.datasets.images import read_image
-from certmix.datasets.in_memory import ArrayDataset
 from certmix.datasets.mapped import MappedDataset
+from certmix.datasets.own import as_dataset, classes_of, is_dataset
 from certmix.errors import InvalidArgument
+from certmix.input_range import InputRange
 from certmix.specs import call_factory, factory_of_file, import_extra, in_one_line, need_trust
 
 _IMAGE_COLUMNS = ("image", "img", "pixel_values", "inputs")
@@ -25,7 +26,6 @@ _READ_ONLY = (
     *("GTSRB", "ImageFolder", "OxfordIIITPet", "RenderedSST2", "STL10", "SUN397", "SVHN", "StanfordCars", "USPS"),
 )
 _REFUSED = ("download", "loader", "is_valid_file", "transform", "target_transform", "transforms")
-_ATTRIBUTES = ("spec", "labels", "indices", "input_shape", "num_classes", "grid_levels", "fingerprint", "subset")
 
 
 def load_python(
@@ -36,26 +36,20 @@ def load_python(
     Args:
         reference: `FILE.py:factory`.
         split: passed to the factory as `split` where given.
-        settings: key=value options for the factory.
+        settings: key=value options for the factory; `bounds=LOW/HIGH` is ours.
         trust_model: must be true, since the file runs.
         spec: the text that loads it again.
     Raises: InvalidArgument: no trust, no such factory, or another kind of result.
     """
     need_trust(spec, trust_model)
-    settings = {**settings, "split": split} if split else settings
+    settings = {**settings, "split": split} if split else dict(settings)
+    bounds = InputRange.parse(settings.pop("bounds")) if "bounds" in settings else None
     made: Any = call_factory(factory_of_file(reference, spec, "data set"), settings, spec)
     subset: dict[str, object] = {"split": split} if split else {}
-    if all(hasattr(made, name) for name in _ATTRIBUTES):
+    if is_dataset(made):
         made.spec, made.subset = spec, subset  # what loads it again is the factory, whatever it began with
-        return made  # type: ignore[no-any-return]
-    if isinstance(made, tuple) and len(made) == 2:
-        inputs, labels = (np.asarray(part) for part in made)
-        levels = 255 if inputs.dtype == np.uint8 else None
-        inputs = inputs.astype(np.float32) / np.float32(255) if levels else inputs
-        return ArrayDataset(inputs, labels, spec=spec, grid_levels=levels, subset=subset)
-    if not hasattr(made, "__getitem__"):
-        raise InvalidArgument(f"{spec!r} must return a data set or (inputs, labels), got {type(made).__name__}.")
-    return MappedDataset(made, spec=spec, num_classes=_classes_of(made), subset=subset)
+        return as_dataset(made, bounds=bounds)
+    return as_dataset(made, spec=spec, bounds=bounds, subset=subset)
 
 
 def load_torchvision(
@@ -95,7 +89,7 @@ def load_torchvision(
         settings["train"] = "1" if split == "train" else "0"
     made: Any = in_one_line(lambda: call_factory(kind, settings, spec), spec)
     subset = {"split": split} if split else {}
-    return MappedDataset(made, spec=spec, num_classes=_classes_of(made), image=image, subset=subset)
+    return MappedDataset(made, spec=spec, num_classes=classes_of(made), image=image, subset=subset)
 
 
 def load_hugging_face(reference: str, split: str | None, settings: dict[str, str], *, spec: str) -> MappedDataset:
@@ -186,12 +180,3 @@ def _column(present: list[str], wanted: str | None, usual: tuple[str, ...], spec
         if name in present:
             return name
     raise InvalidArgument(f"{spec} must have a column {wanted or ' or '.join(usual)}, got {', '.join(present)}.")
-
-
-def _classes_of(made: Any) -> int | None:
-    """How many classes a foreign data set says it has: fewer labels may occur in a part of it."""
-    count = getattr(made, "num_classes", None)
-    if isinstance(count, int):
-        return count
-    classes = getattr(made, "classes", None)
-    return len(classes) if isinstance(classes, (list, tuple)) else None

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from certmix.datasets.base import content_fingerprint, value_bytes
+from certmix.datasets.base import content_fingerprint, short_repr, value_bytes
 from certmix.datasets.images import ImageReader
+from certmix.datasets.in_memory import OTHER_RANGE, as_array, eight_bit_levels, in_unit_range
 from certmix.errors import InvalidArgument
+from certmix.input_range import InputRange
 from certmix.specs import in_one_line
 
 
@@ -27,7 +29,8 @@ class MappedDataset:
     """Items of a map-style data set, converted to inputs in [0, 1] on access. See `Dataset` for the attributes.
 
     Images of PIL and uint8 tensors or arrays (shape (channels, height, width)) are divided by 255 and lie on that grid;
-    float tensors or arrays must be in [0, 1]. The first item decides kind and shape, and the others must agree.
+    float tensors or arrays must be in [0, 1], or in `bounds`. The first item decides kind and shape, and the others must
+    agree.
 
     Args:
         source: the data set.
@@ -35,6 +38,7 @@ class MappedDataset:
         labels: true classes, shape (inputs,); read from `source.targets` or `source.labels` where left out, else from
             the items, each of which is read once for it.
         num_classes: number of classes; the largest label + 1 where left out.
+        grid_levels, bounds: of float inputs, as `ArrayDataset`.
         pair: takes an item apart into (image, label); items are such pairs where left out.
         image: options of `ImageReader` for PIL images.
         raw: the encoded bytes of an item by position, where they can be had without decoding it; for the fingerprint.
@@ -49,6 +53,8 @@ class MappedDataset:
         spec: str,
         labels: ArrayLike | None = None,
         num_classes: int | None = None,
+        grid_levels: int | None = None,
+        bounds: InputRange | tuple[float, float] | None = None,
         pair: Callable[[Any], tuple[Any, Any]] | None = None,
         image: Mapping[str, Any] | None = None,
         raw: Callable[[int], bytes] | None = None,
@@ -59,13 +65,16 @@ class MappedDataset:
             count = len(source)
         except TypeError:
             raise InvalidArgument(
-                f"{spec} must be a map-style data set with a length, got {type(source).__name__}."
+                f"{spec} must be a map-style data set with a length, got {type(source).__name__}; of a loader, give its "
+                "data set."
             ) from None
         if not count:
             raise InvalidArgument(f"a data set must hold at least one input, got none from {spec}.")
         self._reader = ImageReader(**dict(image or {}))
         first = self._image(0)
-        self.grid_levels: int | None = 255 if _is_eight_bit(first) else None
+        self.bounds = None if bounds is None else InputRange.of(bounds)
+        self._eight_bit = _is_eight_bit(first)
+        self.grid_levels = eight_bit_levels(spec, grid_levels, self.bounds) if self._eight_bit else grid_levels
         if isinstance(first, Image.Image):
             self._reader = self._reader.settle_on(first, f"0 of {spec}")
         elif image:
@@ -81,6 +90,8 @@ class MappedDataset:
         self.subset: dict[str, object] = dict(subset or {})
         self.input_shape: tuple[int, ...] = ()
         self.input_shape = tuple(self._convert(first, 0).shape)
+
+    __repr__ = short_repr
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,22 +132,24 @@ class MappedDataset:
 
     def _convert(self, image: Any, position: int) -> torch.Tensor:
         where = f"input {position} of {self.spec}"
-        if _is_eight_bit(image) != (self.grid_levels is not None):
+        if _is_eight_bit(image) != self._eight_bit:
             raise InvalidArgument(
                 f"{where} must be of the first one's kind (8-bit or float), got {type(image).__name__}."
             )
         if isinstance(image, Image.Image):
             return self._reader.convert(image, f"{position} of {self.spec}")
-        values = in_one_line(lambda: torch.as_tensor(np.asarray(image)), where)
-        values = values.to(torch.float32) / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
+        values = in_one_line(lambda: torch.from_numpy(in_unit_range(as_array(image), self.bounds)), where)
         if self.input_shape and tuple(values.shape) != self.input_shape:
             raise InvalidArgument(
                 f"{where} must have shape {self.input_shape} as the first one, got {tuple(values.shape)}."
             )
         if not ((values >= 0) & (values <= 1)).all():
+            low, high = float(values.min()), float(values.max())
+            if self.bounds is not None:
+                low, high = (self.bounds.low + value * (self.bounds.high - self.bounds.low) for value in (low, high))
             raise InvalidArgument(
-                f"{where} must be in [0, 1], got values in [{float(values.min()):g}, {float(values.max()):g}]; "
-                "leave normalisation to the model (no Normalize transform)."
+                f"{where} must be in {self.bounds or '[0, 1]'}, got values in [{low:g}, {high:g}] (a Normalize "
+                f"transform?); {OTHER_RANGE}"
             )
         return values
 

@@ -6,15 +6,17 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from certmix.datasets.base import Dataset
-from certmix.datasets.in_memory import ArrayDataset
+from certmix.datasets.in_memory import ArrayDataset, eight_bit_levels
 from certmix.datasets.records import RecordDataset, RecordFile, most_unpacked, unpack
 from certmix.errors import CertmixError, InvalidArgument
 from certmix.files import blame_machine, open_regular, read_at
+from certmix.input_range import InputRange
 
 _LOCAL_HEADER = 30  # bytes of a zip member's own header before its name
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -26,6 +28,7 @@ def load_npz(
     *,
     num_classes: int | None = None,
     grid_levels: int | None = None,
+    bounds: InputRange | None = None,
     spec: str | None = None,
 ) -> Dataset:
     """Inputs (n, ...) and labels (n,) of a .npz file; uint8 inputs are divided by 255 and lie on that grid.
@@ -37,6 +40,7 @@ def load_npz(
         split: reads `inputs_SPLIT` and `labels_SPLIT` where given.
         num_classes: number of classes; the largest label + 1 where left out.
         grid_levels: G where float inputs are multiples of 1/G.
+        bounds: range of float inputs, which are mapped to [0, 1].
         spec: the text that loads it again.
     Raises: InvalidArgument: no such file, no such array, not an archive, or values out of range.
     """
@@ -47,6 +51,7 @@ def load_npz(
             inputs, labels = (_find(archive, name, path) for name in (wanted, truth))
             answers = _read(archive, labels)
             if inputs.in_rows and inputs.dtype == np.uint8:
+                eight_bit_levels(spec, grid_levels, bounds)
                 file = _record_file(archive, inputs, handle.fileno(), path)
                 return _stream(file, answers, inputs.shape[1:], num_classes, spec, subset)
             values = _read(archive, inputs)
@@ -55,11 +60,10 @@ def load_npz(
     except Exception as error:  # zipfile, its decompressors and NumPy raise whatever a damaged file leads them to
         blame_machine(error, path)
         raise InvalidArgument(f"{path} must be an .npz archive of plain arrays, got: {error}") from None
-    if values.dtype == np.uint8:
-        values, grid_levels = values.astype(np.float32) / np.float32(255), 255
-    elif values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiu":
         raise InvalidArgument(f"inputs of {path} must be numbers, got {values.dtype}.")
-    return ArrayDataset(values, answers, spec=spec, num_classes=num_classes, grid_levels=grid_levels, subset=subset)
+    how: dict[str, Any] = {"num_classes": num_classes, "grid_levels": grid_levels, "bounds": bounds}
+    return ArrayDataset(values, answers, spec=spec, subset=subset, **how)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from certmix.datasets.base import content_fingerprint
+from certmix.datasets.base import content_fingerprint, short_repr
 from certmix.errors import InvalidArgument
 from certmix.files import read_at
 
@@ -100,6 +100,8 @@ class RecordDataset:
                 f"labels of {spec} must be in 0..{num_classes - 1}, got {labels[wrong[0]]} at input {wrong[0]}; "
                 "is this file of that format?"
             )
+
+    __repr__ = short_repr
 
     @cached_property
     def fingerprint(self) -> str:

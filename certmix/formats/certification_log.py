@@ -3,7 +3,7 @@
 import csv
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.promise import check_choice
 from certmix.tables import floor_text
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
 
 PrintedRounding = Literal["down", "trust"]
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
@@ -64,6 +67,19 @@ def read_predictions(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.in
     """(indices, labels, predictions) of a log of a classifier's predictions: columns idx, label and predict."""
     indices, labels, predictions, _ = _read_rows(Path(path), ("idx", "label", "predict"))
     return indices, labels, predictions
+
+
+def write_predictions(path: str | Path, statistics: "Statistics", *, force: bool = False) -> None:
+    """Write the accurate model's class of every input of a run as a log that `read_predictions` reads.
+
+    Raises: InvalidArgument: a run without an accurate model, or a file that exists (unless `force`).
+    """
+    g = statistics.accurate_probabilities
+    if g is None:
+        raise InvalidArgument("a log of the accurate model needs a run drawn with --accurate, got one without.")
+    rows = zip(statistics.indices.tolist(), statistics.labels.tolist(), g.argmax(axis=1).tolist(), strict=True)
+    lines = [f"{index}\t{label}\t{guess}\t{int(guess == label)}" for index, label, guess in rows]
+    write_whole(path, "\n".join(["idx\tlabel\tpredict\tcorrect", *lines]) + "\n", force=force)
 
 
 def write_certification_log(

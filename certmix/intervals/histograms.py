@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from certmix.tables import shapes_repr
+
 UNITS = 1 << 20  # values are multiples of 1/UNITS
 BINS = 65  # bin = floor((q + SHIFT) 64 / UNITS): the last one holds values that are 1 up to rounding
 SHIFT = 2
@@ -32,6 +34,8 @@ class Histograms:
 
     counts: NDArray[np.int64]
     sums: NDArray[np.int64]
+
+    __repr__ = shapes_repr
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -85,6 +89,8 @@ class SoftVotes:
     rivals: NDArray[np.int64]
     selection: Histograms
     estimation: Histograms
+
+    __repr__ = shapes_repr
 
     def top(self, stage: str) -> Histograms:
         """The class's probability, shape (inputs, BINS)."""

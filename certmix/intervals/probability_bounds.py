@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certmix.promise import Promise
+from certmix.tables import shapes_repr
 
 ABSTAIN = -1
 
@@ -36,6 +37,8 @@ class ProbabilityBounds:
     labels: NDArray[np.int64] | None = None
     indices: NDArray[np.int64] | None = None
 
+    __repr__ = shapes_repr
+
     def __len__(self) -> int:
         return len(self.prediction)
 
@@ -48,7 +51,7 @@ class ProbabilityBounds:
         return type(self)(**values)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DistributionBounds(ProbabilityBounds):
     """Bounds on the means of soft votes, and on the distribution of each difference class - rival.
 

@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from certmix.errors import InvalidArgument
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DenoisedClassifier
+from certmix.models.own_range import InRange
 
 OPTIONS = ("precision", "fast")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,6 +22,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 _PARTS: dict[type[nn.Module], tuple[str, ...]] = {
     Normalized: ("model",),
     DenoisedClassifier: ("denoiser", "classifier"),
+    InRange: ("model",),
 }
 
 

@@ -75,6 +75,7 @@ class DiffusionDenoiser(nn.Module):
     Attributes:
         step: the step that the network is told.
         step_sigma: the noise of that step, in [0, 1] pixel units, >= sigma.
+        steps_of_schedule: how many steps there are.
     Raises: InvalidArgument: a sigma beyond the schedule, or an unknown prediction.
     """
 
@@ -94,7 +95,7 @@ class DiffusionDenoiser(nn.Module):
             raise InvalidArgument(f"step_scale must be > 0 and finite, got {step_scale}.")
         self.network, self.sigma, self.prediction, self.step_scale = network, float(sigma), prediction, step_scale
         self.step = schedule.step_of(sigma)
-        self.step_sigma = float(schedule.sigmas[self.step])
+        self.step_sigma, self.steps_of_schedule = float(schedule.sigmas[self.step]), len(schedule.sigmas)
 
     def extra_repr(self) -> str:
         """What fingerprints take in besides the network."""

@@ -88,7 +88,7 @@ def load_hugging_face(name: str, settings: Mapping[str, Any], spec: str) -> Load
     Raises: InvalidArgument: Transformers is absent, or the model cannot be had.
     """
     if settings:
-        raise InvalidArgument(f"options of {spec!r} must be mean, std or normalize, got {min(settings)!r}.")
+        raise InvalidArgument(f"options of {spec!r} must be mean, std, normalize or bounds, got {min(settings)!r}.")
     library = import_extra("transformers", "hf")
     where, _, revision = name.partition("@")
     kind = library.AutoModelForImageClassification

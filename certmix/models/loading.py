@@ -16,6 +16,7 @@ from certmix.models.checkpoints import CHECKPOINT_SUFFIXES, fit_state, read_stat
 from certmix.models.cohen import load_cohen
 from certmix.models.denoiser_options import denoiser_of
 from certmix.models.normalisation import Loaded
+from certmix.models.own_range import state_range
 from certmix.specs import (
     Factory,
     call_factory,
@@ -37,10 +38,10 @@ def load_model(spec: str, /, *, trust_model: bool = False, **options: str) -> to
     Specs: `FILE.safetensors` or `FILE.pt` with `,arch=NAME|pkg.module:factory|FILE.py:factory` (a file that certmix wrote
     names its architecture itself), `cohen:FILE.pth.tar`, `timm:NAME`, `torchvision:NAME`, `hf:NAME[@REVISION]`,
     `pt2:FILE`, and `py:FILE.py:factory`. Normalisation: `,mean=M/M/M,std=S/S/S` or `,normalize=cifar10|imagenet|none`,
-    which weights that do not say it themselves need. Denoised smoothing: `,denoiser=SPEC` for an image-to-image module, or
-    `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`; see `certmix.models.denoiser_options`. Another base
-    classifier by rounding: `,precision=bf16|fp16` and `,fast=1` (batch norms folded, channels last). Other key=value options
-    go to the factory.
+    which weights that do not say it themselves need, or `,bounds=LOW/HIGH` for a model of inputs in that range. Denoised
+    smoothing: `,denoiser=SPEC` for an image-to-image module, or `,diffusion=SPEC,schedule=linear|cosine|FILE.npy,sigma=S`;
+    see `certmix.models.denoiser_options`. Another base classifier by rounding: `,precision=bf16|fp16` and `,fast=1` (batch
+    norms folded, channels last). Other key=value options go to the factory.
 
     Args:
         spec: see above.
@@ -53,19 +54,20 @@ def load_model(spec: str, /, *, trust_model: bool = False, **options: str) -> to
     source, reference, found = _parse(spec)
     settings = {**found, **options}
     how = {key: settings.pop(key) for key in normalisation.OPTIONS if key in settings}
-    normalisation.chosen(how, spec)
+    stated = normalisation.chosen(how, spec) is not None
     faster = {key: settings.pop(key) for key in acceleration.OPTIONS if key in settings}
 
     def load_part(part: str, its_options: dict[str, str]) -> torch.nn.Module:
         kind, its_reference, its_own = _parse(part)
-        return _load(kind, its_reference, {**its_own, **its_options}, part, trust_model).model
+        return _load(kind, its_reference, {**its_own, **its_options}, part, trust_model, stated=True).model
 
     make_denoiser = denoiser_of(settings, spec, load_part)
-    loaded = _load(source, reference, settings, spec, trust_model)
+    loaded = _load(source, reference, settings, spec, trust_model, stated=stated)
     model = make_denoiser(normalisation.normalised(loaded, how, spec)).eval()
     model = acceleration.accelerate_as(model, faster, spec)
     pairs = [f"{key}={value}" for key, value in {**found, **options}.items() if isinstance(value, str)]
     vars(model)["certmix_spec"] = ",".join([spec.partition(",")[0], *pairs])  # recorded by `certmix.sample`
+    state_range(model, stated=stated or loaded.normalisation != "own")
     return model
 
 
@@ -82,15 +84,17 @@ def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
     return source, os.path.expanduser(reference), found  # a shell leaves the ~ of cohen:~/models alone
 
 
-def _load(source: str, reference: str, settings: dict[str, Any], spec: str, trust_model: bool) -> Loaded:
+def _load(
+    source: str, reference: str, settings: dict[str, Any], spec: str, trust_model: bool, *, stated: bool
+) -> Loaded:
     if source == "py":
         need_trust(spec, trust_model)
-        return Loaded(_build_from_file(reference, settings, spec), "inside")
+        return Loaded(_build_from_file(reference, settings, spec), "own")
     if source == "cohen":
         refuse_unknown(settings, normalisation.OPTIONS, spec)
         return load_cohen(reference)
     if source == "file":
-        return _load_file(reference, settings.pop("arch", None), settings, trust_model)
+        return _load_file(reference, settings.pop("arch", None), settings, trust_model, stated)
     from certmix.models import foreign
 
     if source == "pt2":
@@ -137,17 +141,22 @@ def fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _load_file(path: str, arch: str | None, settings: dict[str, Any], trust_model: bool) -> Loaded:
+def _load_file(path: str, arch: str | None, settings: dict[str, Any], trust_model: bool, stated: bool) -> Loaded:
     state, metadata = read_state(path)
     own = _own_metadata(metadata) if path.endswith(".safetensors") else {}
+    # All that is missing in one message: each of these alone would cost a user a round.
+    unsaid = (
+        "" if stated or "architecture" in own else f"how its inputs are normalised: add {normalisation.HOW_TO_SAY}."
+    )
     if arch is None and "architecture" not in own:
         raise InvalidArgument(
-            f"{path} does not name its architecture; add ,arch=NAME, ,arch=pkg.module:factory or ,arch=FILE.py:factory."
+            f"{path} does not name its architecture; add ,arch=NAME, ,arch=pkg.module:factory or ,arch=FILE.py:factory "
+            f"(the last two run code: --trust-model).{unsaid and f' Nor does it say {unsaid}'}"
         )
     if arch is None and own["architecture"] == "adaptive-mixture":
         raise InvalidArgument(f"{path} is an adaptive mixture, not a model; load it with certmix.load_mixture.")
     if arch is not None and ":" in arch:
-        need_trust(f"arch={arch}", trust_model)
+        need_trust(f"arch={arch}", trust_model, besides=unsaid and f" {path} does not say {unsaid}")
         in_file = arch.rpartition(":")[0].endswith(".py")
         model = _build_from_file(arch, settings, arch) if in_file else _build(factory_of_package(arch), settings, arch)
     else:  # a name read from a file is only ever looked up among the built-in ones
@@ -167,9 +176,9 @@ def _own_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_from_file(reference: str, settings: dict[str, Any], spec: str) -> torch.nn.Module:
-    model = _build(factory_of_file(reference, spec), settings, spec)
-    content = Path(reference.rpartition(":")[0]).read_bytes()
-    vars(model)["certmix_source"] = hashlib.sha256(content).hexdigest()  # for `fingerprint`
+    factory = factory_of_file(reference, spec)
+    model = _build(factory, settings, spec)
+    vars(model)["certmix_source"] = factory.sha256  # for `fingerprint`
     return model
 
 

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from certmix.errors import InvalidArgument
+from certmix.input_range import InputRange
 from certmix.models.architectures import Normalized
+from certmix.models.own_range import InRange
 
-OPTIONS = ("mean", "std", "normalize")
+OPTIONS = ("mean", "std", "normalize", "bounds")
+HOW_TO_SAY = (
+    "mean=M/M/M,std=S/S/S, normalize=cifar10 or imagenet, normalize=none where the model takes inputs in [0, 1], or "
+    "bounds=LOW/HIGH where it takes those"
+)
 
 
 @dataclass(frozen=True)
@@ -37,25 +43,28 @@ class Loaded:
 
     Attributes:
         model: the module.
-        normalisation: what it says about its inputs: `Normalisation`, "inside" (it takes [0, 1] inputs), or "unknown".
+        normalisation: what it says about its inputs: `Normalisation`, "inside" (it takes [0, 1] inputs), "own" (it takes
+            them as whoever wrote it wants them, [0, 1] unless the data have another range), or "unknown".
     """
 
     model: nn.Module
     normalisation: Normalisation | str
 
 
-def chosen(options: dict[str, str], spec: str) -> Normalisation | str | None:
+def chosen(options: dict[str, str], spec: str) -> Normalisation | InputRange | str | None:
     """The normalisation that options ask for: "inside" for none, None where they say nothing.
 
     Args:
-        options: of mean, std and normalize.
+        options: of mean, std, normalize and bounds.
         spec: for errors.
-    Raises: InvalidArgument: mean without std, both ways at once, or values that are none.
+    Raises: InvalidArgument: mean without std, two ways at once, or values that are none.
     """
     if ("mean" in options) != ("std" in options):
         raise InvalidArgument(f"mean and std must be given together, got only one in {spec!r}.")
-    if "mean" in options and "normalize" in options:
-        raise InvalidArgument(f"give mean and std, or normalize, not both, in {spec!r}.")
+    if len({"mean", "normalize", "bounds"} & set(options)) > 1:
+        raise InvalidArgument(f"give mean and std, or normalize, or bounds, not both, in {spec!r}.")
+    if "bounds" in options:
+        return InputRange.parse(options["bounds"])
     if "normalize" in options:
         name = options["normalize"]
         if name != "none" and name not in KNOWN:
@@ -80,10 +89,9 @@ def normalised(loaded: Loaded, options: dict[str, str], spec: str) -> nn.Module:
     if wanted is None:
         wanted = loaded.normalisation
     if wanted == "unknown":
-        raise InvalidArgument(
-            f"{spec!r} does not say how its inputs are normalised: add mean=M/M/M,std=S/S/S, normalize=cifar10 or "
-            "imagenet, or normalize=none where the model takes inputs in [0, 1]."
-        )
+        raise InvalidArgument(f"{spec!r} does not say how its inputs are normalised: add {HOW_TO_SAY}.")
+    if isinstance(wanted, InputRange):
+        return InRange(loaded.model, wanted)
     if isinstance(wanted, str):
         return loaded.model
     return Normalized(loaded.model, list(wanted.mean), list(wanted.std))

@@ -16,6 +16,7 @@ from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models.placement import device_of
+from certmix.tables import shapes_repr
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ConfidenceGap:
     accuracy: float
     right: NDArray[np.float64]
     wrong: NDArray[np.float64]
+
+    __repr__ = shapes_repr
 
     def weight_needed(self, quantile: float = 0.5) -> float:
         """Lemma 3.2 read backwards: weight at which so large a share of the right predictions has the required margin.

@@ -15,6 +15,7 @@ from certmix.errors import need_at_least
 from certmix.models import MixedClassifier
 from certmix.models.placement import device_of
 from certmix.paper.forms import FACTORS, SCALES, MixingForm
+from certmix.tables import shapes_repr
 
 TRANSFER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _GAMMAS = np.logspace(-8.0, 12.0, 401)
@@ -35,6 +36,8 @@ class FormCurve:
     gamma: NDArray[np.float64]
     clean: NDArray[np.float64]
     attacked: NDArray[np.float64]
+
+    __repr__ = shapes_repr
 
     @property
     def name(self) -> str:

@@ -40,6 +40,10 @@ class Candidate:
     kind: str = "fixed"
     draws: Floats | None = None
 
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f", confident at {self.confidence:g}"
+        return f"Candidate({len(self.labels)} inputs, sigma {self.bounds.sigma:g}, {self.kind}{sure})"
+
     @property
     def labels(self) -> NDArray[np.int64]:
         """True classes, shape (inputs,)."""

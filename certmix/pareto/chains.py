@@ -16,6 +16,7 @@ from certmix.errors import InvalidArgument
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.rules.chain import chain_right
 from certmix.rules.threshold import envelope_of, threshold_radius
+from certmix.tables import shapes_repr
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -39,6 +40,8 @@ class ChainCandidate:
     bounds: ChainBounds
     accurate: Floats
     robust: Floats
+
+    __repr__ = shapes_repr
 
     def clean_accuracy(self, thresholds: ArrayLike, rows: Rows) -> float:
         """Of the chain with these thresholds over some of the inputs, from the shares; ties are wrong."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from certmix.certification.certify import Certificates, certified_at
 from certmix.curves import CertifiedAccuracyCurve
 from certmix.rules import Rule
+from certmix.tables import short_list
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,9 @@ class MatchedPair:
     curve: CertifiedAccuracyCurve
     p_value: Floats
     kind: str = "fixed"
+
+    def __repr__(self) -> str:
+        return f"MatchedPair({self.label}, clean accuracy {self.clean_accuracy:.4f}, {len(self.certificates)} inputs)"
 
     @property
     def label(self) -> str:
@@ -102,6 +106,12 @@ class ParetoResult:
     num_chosen: int
     num_reported: int
     split: float | None
+
+    def __repr__(self) -> str:
+        return (
+            f"ParetoResult({self.num_reported} inputs, {self.certifier}, clean accuracy kept at {self.target:.4f}, "
+            f"{len(self.matched)} pairs: {short_list(pair.label for pair in self.matched)}; {len(self.unreached)} unreached)"
+        )
 
     def selection(self) -> str:
         """What was chosen by looking, on which inputs, and what no p-value corrects for, in words."""

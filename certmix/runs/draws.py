@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from certmix.certification.schedule import Schedule
 from certmix.errors import InvalidArgument, RunError
+from certmix.input_range import InputRange
 from certmix.json_fields import Fields, first_difference
 from certmix.promise import check_confidence
 
@@ -44,6 +45,7 @@ class DataRecord:
         subset: how they were chosen, e.g. {"split": "test", "skip": 20}.
         inputs: how many.
         input_shape: of one.
+        bounds: the range that inputs had before they were mapped to [0, 1]; None where that was [0, 1].
     """
 
     spec: str
@@ -51,11 +53,13 @@ class DataRecord:
     subset: Mapping[str, str | int | float | None]
     inputs: int
     input_shape: tuple[int, ...]
+    bounds: InputRange | None = None
 
     @classmethod
     def from_json(cls, tree: Fields) -> "DataRecord":
         """Raises RunError where a field breaks its rule."""
         made = cls(
+            bounds=tree.optional("bounds", lambda: _range(tree)),
             spec=tree.text("spec"),
             fingerprint=tree.sha256("fingerprint"),
             subset=tree.scalars("subset"),
@@ -142,6 +146,13 @@ class Draws:
     schedule: Schedule | None = None
     confidence: float | None = None
 
+    def __repr__(self) -> str:
+        d, g = self.dataset, "" if self.accurate is None else ", with an accurate model"
+        return (
+            f"Draws({d.inputs} inputs of {d.spec} ({d.subset_text}), {self.num_classes} classes, sigma {self.sigma:g}, "
+            f"{self.num_selection} + {self.num_estimation} draws, {self.votes} votes, {self.noise.kind} noise{g})"
+        )
+
     @property
     def size(self) -> int:
         """Elements of one input."""
@@ -203,6 +214,9 @@ class Draws:
             if made[name] is not None:
                 made[name] = {field.name: getattr(made[name], field.name) for field in fields(made[name])}
         made["dataset"] |= {"subset": dict(self.dataset.subset), "input_shape": list(self.dataset.input_shape)}
+        bounds = made["dataset"].pop("bounds")
+        if bounds is not None:
+            made["dataset"]["bounds"] = [bounds.low, bounds.high]
         schedule = None if self.schedule is None else self.schedule.to_json()
         if self.confidence is None:
             del made["confidence"]
@@ -251,6 +265,14 @@ def check_stored_confidence(confidence: float, votes: Votes) -> None:
             f"confidence is declared before drawing for votes hard alone, got votes {votes!r}, which hold every "
             "confidence; leave it out, and give it to certify."
         )
+
+
+def _range(tree: Fields) -> InputRange:
+    values = tree.numbers("bounds", -math.inf)
+    try:
+        return InputRange.of(values)
+    except InvalidArgument as error:
+        raise RunError(f"{tree.where}: {error}") from None
 
 
 def _seed(tree: Fields) -> int:

@@ -44,7 +44,7 @@ def probe(
     if outputs.shape != (batch, dataset.num_classes):
         raise SamplingError(
             f"the {name} model's output must have shape (batch, classes) = {(batch, dataset.num_classes)} for inputs "
-            f"of shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's classes."
+            f"of shape {shape}, got {tuple(outputs.shape)}; check the model and the data set's classes (num_classes=)."
         )
     if not torch.equal(outputs.nan_to_num(), _forward(model, rows, name).nan_to_num()):
         raise SamplingError(
@@ -63,6 +63,21 @@ def probe(
         outputs = torch.cat([_forward(model, noisy[i : i + 1].expand(batch, *shape), name)[:1] for i in range(_INPUTS)])
     kept = outputs[:_INPUTS, :_CLASSES].double().cpu().tolist()
     return tuple(tuple(_rounded(value) for value in row) for row in kept)
+
+
+@torch.inference_mode()
+def num_outputs(model: torch.nn.Module, shape: tuple[int, ...], device: torch.device) -> int:
+    """How many classes a classifier of inputs of this shape has. Raises SamplingError: no such inputs, or no logits."""
+    try:
+        outputs = _forward(model.eval().to(device), torch.full((1, *shape), 0.5, device=device), "robust")
+    except SamplingError as error:
+        raise SamplingError(f"{error}; is this one input, without a batch dimension?") from error
+    if outputs.ndim != 2 or outputs.shape[0] != 1 or outputs.shape[1] < 2:
+        raise SamplingError(
+            f"the robust model's output must have shape (batch, classes), 2 classes or more, for inputs of shape {shape}, "
+            f"got {tuple(outputs.shape)} for a batch of one; is this one input, without a batch dimension?"
+        )
+    return int(outputs.shape[1])
 
 
 def refuse_other_model(stored: Answers, here: Answers, folder: str, relative: float) -> None:

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from certmix.certification.schedule import Schedule
-from certmix.datasets import Dataset
+from certmix.datasets import Dataset, OwnData, as_dataset
+from certmix.datasets.base import bounds_of
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
+from certmix.models.own_range import in_range_of
 from certmix.noise import describe_noise, make_noise
 from certmix.runs.draws import (
     MOST_DRAWS,
@@ -45,7 +47,7 @@ Progress = Callable[[int, int], None]  # (inputs done, inputs in all)
 
 def sample(
     robust: torch.nn.Module,
-    dataset: Dataset,
+    dataset: OwnData,
     *,
     sigma: float,
     num_selection: int = 100,
@@ -70,7 +72,8 @@ def sample(
 
     Args:
         robust: base classifier h, (batch, *input_shape) in float32 -> (batch, classes); argmax votes, first on ties.
-        dataset: inputs in [0, 1] with labels.
+        dataset: inputs with labels: a certmix data set, a torch Dataset of (image, label), or (inputs, labels); in [0, 1],
+            8-bit, or of `certmix.as_dataset(..., bounds=(low, high))`.
         sigma: standard deviation, > 0, in [0, 1] pixel units.
         num_selection, num_estimation: draws per input, >= 1.
         accurate: g, whose softmax at the clean input is recorded once per input; certificates never depend on it.
@@ -103,7 +106,14 @@ def sample(
     if confidence is not None:
         check_stored_confidence(confidence, votes)
     _check_parts(how, seed, seed_from, out)
-    device = choose_device(how.device)
+    device, data = choose_device(how.device), as_dataset(dataset)
+    if data.num_classes < 2:
+        raise InvalidArgument(
+            f"num_classes must be >= 2, got {data.num_classes} of {data.spec}; labels of a part may show fewer than there "
+            "are: certmix.as_dataset(data, num_classes=10)."
+        )
+    robust = in_range_of(robust, data)
+    accurate = None if accurate is None else in_range_of(accurate, data)
     models = {"robust": robust, "accurate": accurate}
     for model in models.values():
         if model is not None:
@@ -111,13 +121,13 @@ def sample(
     draws = Draws(
         model=_describe_model(robust),
         accurate=None if accurate is None else _describe_model(accurate),
-        dataset=_describe_dataset(dataset),
-        num_classes=dataset.num_classes,
+        dataset=_describe_dataset(data),
+        num_classes=data.num_classes,
         sigma=float(sigma),
         num_selection=int(num_selection),
         num_estimation=int(num_estimation),
         votes=votes,
-        noise=describe_noise(noise, sigma=sigma, size=math.prod(dataset.input_shape), grid_levels=dataset.grid_levels),
+        noise=describe_noise(noise, sigma=sigma, size=math.prod(data.input_shape), grid_levels=data.grid_levels),
         seed=0,
         on_invalid=on_invalid,
         schedule=schedule,
@@ -131,18 +141,18 @@ def sample(
         if stored is not None:
             refuse_disagreement(stored.draws, fixed, str(out))
             return stored if how.batch_size is None else stored.with_batch_size(how.batch_size)
-        rows = how.batch_size or _calibrated(robust, dataset, device, draws.model.sha256)
+        rows = how.batch_size or _calibrated(robust, data, device, draws.model.sha256)
         # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
-        rows = rows if how.exact_batch else min(rows, len(dataset) * (num_selection + num_estimation))
-        answers = _probe(evaluated, accurate, dataset, rows, sigma, device)
+        rows = rows if how.exact_batch else min(rows, len(data) * (num_selection + num_estimation))
+        answers = _probe(evaluated, accurate, data, rows, sigma, device)
         return Manifest(fixed, answers, _environment(device, rows, how.compile))
 
     manifest = _shared(how, first_manifest, str(out))
     if not how.group.leads:
         fixed = replace(draws, **{name: getattr(manifest.draws, name) for name in ("seed", "seed_source", "seed_text")})
         refuse_disagreement(manifest.draws, fixed, str(out))
-    loop = _draw_loop(evaluated, accurate, dataset, manifest, device)
-    mine = list(range(len(dataset)))[how.shard[0] :: how.shard[1]]
+    loop = _draw_loop(evaluated, accurate, data, manifest, device)
+    mine = list(range(len(data)))[how.shard[0] :: how.shard[1]]
     if out is None:
         return from_records(list(_report(loop.records(iter(mine), {}), len(mine), progress)), manifest)
     _draw_into(Path(out), manifest, loop, mine, how, progress, resuming=stored is not None)
@@ -203,7 +213,8 @@ def _describe_model(model: torch.nn.Module) -> ModelRecord:
 
 def _describe_dataset(dataset: Dataset) -> DataRecord:
     subset = cast(Mapping[str, str | int | float | None], dataset.subset)
-    return DataRecord(dataset.spec, dataset.fingerprint, subset, len(dataset), tuple(dataset.input_shape))
+    shape = tuple(dataset.input_shape)
+    return DataRecord(dataset.spec, dataset.fingerprint, subset, len(dataset), shape, bounds_of(dataset))
 
 
 def _draw_loop(

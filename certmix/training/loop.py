@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from certmix.datasets import Dataset
+from certmix.datasets import Dataset, OwnData, as_dataset
 from certmix.errors import InvalidArgument, RunError
 from certmix.models import fingerprint
+from certmix.models.own_range import state_range
 from certmix.sampling.devices import choose_device
 from certmix.training.average import Average
 from certmix.training.checkpoint import EpochReport, TrainingState, read_checkpoint, write_checkpoint
@@ -43,13 +44,13 @@ class Trained:
 
 
 def fit(
-    dataset: Dataset,
+    dataset: OwnData,
     start: Start,
     method: Method,
     recipe: Recipe,
     *,
     device: str | torch.device = "auto",
-    validation: Dataset | None = None,
+    validation: OwnData | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     progress: Progress | None = None,
@@ -58,7 +59,7 @@ def fit(
     """Train a network; the same call goes on from its checkpoint, bit for bit on the same machine.
 
     Args:
-        dataset: inputs in [0, 1] with labels; see `TrainingInputs` for what is held in memory.
+        dataset: inputs with labels, as `certmix.sample` takes them; see `TrainingInputs` for what is held in memory.
         start: the network and its first weights.
         method: loss of a batch.
         recipe: everything else that defines the weights.
@@ -72,15 +73,16 @@ def fit(
     Raises: InvalidArgument: inputs that do not fit the network. RunError: a checkpoint of another run, or a loss that is
         not finite.
     """
-    place = choose_device(device)
-    if recipe.augment != "none" and (len(dataset.input_shape) != 3 or min(dataset.input_shape[1:]) < 5):
+    place, data = choose_device(device), as_dataset(dataset)
+    judged = None if validation is None else as_dataset(validation)
+    if recipe.augment != "none" and (len(data.input_shape) != 3 or min(data.input_shape[1:]) < 5):
         raise InvalidArgument(
-            f"augment {recipe.augment} needs images of 5 x 5 pixels and up, got inputs of {dataset.input_shape}; use none."
+            f"augment {recipe.augment} needs images of 5 x 5 pixels and up, got inputs of {data.input_shape}; use none."
         )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        run = _Run(dataset, start.build(dataset).to(place), method, recipe, place, validation)
-        purpose = _purpose(dataset, start, method, recipe, validation, run.state.model) if checkpoint else {}
+        run = _Run(data, start.build(data).to(place), method, recipe, place, judged)
+        purpose = _purpose(data, start, method, recipe, judged, run.state.model) if checkpoint else {}
         if checkpoint and checkpoint.exists():
             read_checkpoint(checkpoint, run.state, purpose)
         written = time.monotonic()
@@ -178,6 +180,8 @@ class _Run:
         if self.state.best:
             best = copy.deepcopy(last)
             best.load_state_dict(self.state.best)
+        for model in filter(None, (last, best)):
+            state_range(model, stated=True)  # data in another range are mapped to [0, 1] here too
         return Trained(last, best, tuple(self.state.history))
 
 

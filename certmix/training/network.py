@@ -11,6 +11,7 @@ from certmix.models import make_architecture
 from certmix.models.architectures import Normalized
 from certmix.models.checkpoints import fit_state
 from certmix.models.normalisation import Normalisation
+from certmix.models.own_range import InRange
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Start:
 
         Raises: InvalidArgument: weights that do not fit, or inputs or classes that the architecture does not take.
         """
+        if isinstance(self.init, InRange):
+            raise InvalidArgument(
+                f"{self.init_name} must take inputs in [0, 1] to be trained on, got {self.init.bounds}."
+            )
         model = make_architecture(self.architecture, **self.settings(dataset.num_classes))
         if self.init is not None:
             fit_state(model, self.init.state_dict(), self.init_name)

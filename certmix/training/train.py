@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from certmix.datasets import Dataset
+from certmix.datasets import OwnData, as_dataset
 from certmix.datasets.batches import batches
 from certmix.files import write_whole
+from certmix.models.own_range import in_range_of
 from certmix.training.loop import Progress, fit
 from certmix.training.methods import Gaussian, Method
 from certmix.training.network import Start
@@ -18,7 +19,7 @@ from certmix.training.recipe import Recipe
 
 
 def train(
-    dataset: Dataset,
+    dataset: OwnData,
     *,
     architecture: str = "digits-cnn",
     sigma: float = 0.0,
@@ -36,7 +37,7 @@ def train(
     on the same machine.
 
     Args:
-        dataset: inputs in [0, 1] with labels.
+        dataset: inputs with labels, as `certmix.sample` takes them.
         architecture: a built-in name.
         sigma: noise of Gaussian augmentation, >= 0, in [0, 1] pixel units; 0 trains on clean inputs.
         method: another method, in place of Gaussian augmentation.
@@ -53,11 +54,12 @@ def train(
 
 
 @torch.inference_mode()
-def accuracy(model: torch.nn.Module, dataset: Dataset) -> float:
+def accuracy(model: torch.nn.Module, dataset: OwnData) -> float:
     """Share of the data set's inputs that the model classifies correctly, without noise."""
-    model = copy.copy(model).eval()
-    right = sum(int((model(inputs).argmax(dim=1) == labels).sum()) for inputs, labels in batches(dataset))
-    return right / len(dataset)
+    data = as_dataset(dataset)
+    model = in_range_of(copy.copy(model).eval(), data)
+    right = sum(int((model(inputs).argmax(dim=1) == labels).sum()) for inputs, labels in batches(data))
+    return right / len(data)
 
 
 def save_model(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import certmix
+from certmix.formats.certification_log import read_predictions
 
 
 @pytest.fixture
@@ -77,3 +78,30 @@ def test_invalid_votes_are_not_left_out_silently(run, tmp_path):
     assert (result.code, result.out) == (2, "")
     assert "a count table cannot hold invalid votes" in result.err
     assert not (tmp_path / "c.txt").exists()
+
+
+def test_the_accurate_log_is_what_pareto_reads(run, models, tmp_path):
+    g, h = models
+    draw = ("--dataset", "digits", "--max", 30, "--sigma", 0.25, "--N", 200, "--seed", 1, "--quiet")
+    assert run("certify", "--robust", h, "--accurate", g, *draw, "--out", tmp_path / "run").code == 0
+    written = json.loads(run("export", tmp_path / "run", "--accurate-log", tmp_path / "g.tsv", "--json").out)
+    assert (written["accurate_log"], written["inputs"]) == (str(tmp_path / "g.tsv"), 30)
+    statistics = certmix.read_statistics(tmp_path / "run")
+    indices, labels, predictions = read_predictions(tmp_path / "g.tsv")
+    assert indices.tolist() == statistics.indices.tolist()
+    assert labels.tolist() == statistics.labels.tolist()
+    assert predictions.tolist() == statistics.accurate_probabilities.argmax(1).tolist()
+    log = f"{tmp_path / 'run' / 'certificates.tsv'}:0.25"
+    frontier = run("pareto", "--log", log, "--accurate-log", tmp_path / "g.tsv", "--target", 0.1, "--json")
+    assert frontier.code == 0, frontier.err
+    bare = run("certify", "--robust", h, *draw, "--out", tmp_path / "bare")
+    assert bare.code == 0, bare.err
+    for arguments, message in [
+        (["export", tmp_path / "bare", "--accurate-log", tmp_path / "x.tsv"], "needs a run drawn with --accurate"),
+        (["export", tmp_path / "run"], "export needs --counts FILE (also beside --selection), or --accurate-log FILE"),
+        (["export", tmp_path / "run", "--selection", tmp_path / "s"], "export needs --counts"),
+        (["export", tmp_path / "run", "--accurate-log", tmp_path / "g.tsv"], "must not exist, but does"),
+    ]:
+        result = run(*arguments)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert message in result.err

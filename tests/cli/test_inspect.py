@@ -1,6 +1,7 @@
 """`certmix inspect`: what a model, a data set or a run is, and the signs of a mistake."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -43,6 +44,53 @@ def test_a_checkpoint_says_its_normalisation(run, tmp_path):
     assert found["first_layer_takes"] == "3 channels"
     shown = run("inspect", f"cohen:{tmp_path / 'c.pth.tar'}").out
     assert "    mean: 0.4914, 0.4822, 0.4465\n" in shown
+
+
+def test_a_denoised_model_is_told_apart_from_its_denoiser(run, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        "def clean():\n    return torch.nn.Conv2d(1, 1, 1)\n"
+        "class Noise(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.a = torch.nn.Conv2d(1, 1, 3, padding=1)\n    def forward(self, x, t):\n        return self.a(x)\n"
+    )
+    own = f"py:{tmp_path / 'own.py'}:"
+    plain = json.loads(run("inspect", f"{own}net,bounds=-1/1", "--trust-model", "--json").out)["model"]
+    assert (plain["denoiser"], plain["bounds"]) == (None, "[-1, 1]")
+    simple = json.loads(run("inspect", f"{own}net,denoiser={own}clean", "--trust-model", "--json").out)["model"]
+    spec = f"{own}net,diffusion={own}Noise,schedule=cosine:400,sigma=0.5,upsample=8"
+    full = json.loads(run("inspect", spec, "--trust-model", "--json").out)["model"]
+    for found in (simple, full):  # the classifier alone
+        assert (found["type"], found["parameters"], found["layers"]) == ("Sequential", 650, 1)
+        assert found["first_layer_takes"] == "64 values"
+    assert simple["denoiser"] == {"type": "Conv2d", "parameters": 2, "upsample": None}
+    told = full["denoiser"]
+    assert (told["type"], told["parameters"], told["upsample"]) == ("Noise", 10, 8)
+    assert (told["sigma"], told["steps_of_schedule"], told["prediction"]) == (0.5, 400, "epsilon")
+    assert told["step_sigma"] >= 0.5
+    assert "  steps of schedule: 400\n" in run("inspect", spec, "--trust-model").out
+
+
+def test_help_lists_every_option_of_every_source(run):
+    from certmix import datasets
+    from certmix.datasets import foreign as foreign_data
+    from certmix.models import acceleration, foreign, loading, normalisation
+    from certmix.models.denoised import PREDICTIONS
+
+    shown = run("inspect", "--help").out
+    names = [*datasets.SOURCES, *loading.SOURCES, *normalisation.OPTIONS, *normalisation.KNOWN, *acceleration.OPTIONS]
+    names += [*acceleration.PRECISIONS, *PREDICTIONS, *foreign._TIMM_OPTIONS, *foreign._TORCHVISION_OPTIONS]
+    names += [
+        *foreign_data._IMAGE_OPTIONS,
+        "image",
+        "label",
+        "config",
+        "num_classes",
+        "grid_levels",
+        "classes",
+        "labels",
+    ]
+    names += ["denoiser", "diffusion", "schedule", "sigma", "step_scale", "upsample", "arch", "weights"]
+    assert [name for name in names if not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", shown)] == []
 
 
 def test_a_data_set_and_its_subset(run, tmp_path):

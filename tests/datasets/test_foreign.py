@@ -64,7 +64,7 @@ def test_a_factory_may_return_arrays_a_map_style_data_set_or_ours(own):
     assert (ours.spec, ours.subset) == (f"{own}:dataset", {"skip": 2, "max": None, "indices": None})
     assert (len(ours), ours.input_shape) == (3, (1, 8, 8))
     for name, message in [
-        ("number", r"must return a data set or \(inputs, labels\), got int"),
+        ("number", r"must be a data set of \(image, label\), or \(inputs, labels\), got int"),
         ("absent", "must name a function that returns a data set"),
         ("arrays,size=3", "must be what its factory takes"),
     ]:
@@ -115,14 +115,14 @@ def test_labels_are_taken_without_reading_inputs_where_the_data_set_has_them():
         ([], "must hold at least one input"),
         (
             [(torch.full((2,), 1.5), 0)],
-            r"input 0 of x must be in \[0, 1\], got values in \[1.5, 1.5\]; leave normalisation",
+            r"input 0 of x must be in \[0, 1\], got values in \[1.5, 1.5\] \(a Normalize transform\?\); leave",
         ),
         ([(torch.zeros(2), 0), (torch.full((2,), float("nan")), 0)], r"input 1 of x must be in \[0, 1\]"),
         ([(torch.zeros(2), 0), (torch.zeros(3), 0)], r"must have shape \(2,\) as the first one, got \(3,\)"),
         ([(torch.zeros(2), 0), (torch.zeros(2, dtype=torch.uint8), 0)], "of the first one's kind"),
         ([(torch.zeros(2), 0.5)], "labels of x must be 1 integers"),
         ([(torch.zeros(2), [0]), (torch.zeros(2), [0, 1])], "labels of x must be 2 integers"),
-        ([("a word", 0)], "input 0 of x cannot be loaded: TypeError"),
+        ([("a word", 0)], "input 0 of x cannot be loaded: ValueError"),
         ([(torch.zeros(2), -1)], r"labels must be in 0\.\.-1, got -1 at input 0"),
         ([torch.zeros(3)], "input 0 of x cannot be read: ValueError"),
     ],

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +134,30 @@ def test_the_python_pickle_version_is_recognised_and_never_loaded(tmp_path, sour
         r"holds the python-pickle version .* get the binary version \(cifar-100?-binary\.tar\.gz\)",
     )
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("source", "split"), [("cifar10", "test"), ("cifar10", "train"), ("cifar100", "test")])
+def test_the_command_that_converts_the_pickle_version_does(tmp_path, monkeypatch, source, split):
+    wanted = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
+    names = {"cifar100": [split]}.get(source, ["test_batch"])
+    if (source, split) == ("cifar10", "train"):
+        names = [f"data_batch_{part}" for part in range(1, 6)]
+    parts = zip(names, np.split(wanted, len(names)), np.split(np.arange(10), len(names)), strict=True)
+    for name, images, labels in parts:
+        content = {
+            b"data": images.reshape(len(images), -1),
+            b"labels": labels.tolist(),
+            b"fine_labels": labels.tolist(),
+        }
+        (tmp_path / name).write_bytes(pickle.dumps(content))
+    with pytest.raises(InvalidArgument) as caught:
+        load_dataset(f"{source}:{tmp_path}", split=split)
+    code, spec = re.search('python -c "(.*)", and use (npz:.*[.]npz)[.]$', str(caught.value)).groups()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "converts", "exec"), {})
+    data = load_dataset(spec)
+    assert data.labels.tolist() == list(range(10))
+    assert torch.equal(data[7][0], torch.from_numpy(wanted[7] / np.float32(255)))
 
 
 def test_a_file_cut_while_in_use_is_named(tmp_path):

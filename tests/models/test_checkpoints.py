@@ -78,7 +78,7 @@ def test_cohen_files_of_another_kind_are_named(tmp_path):
     torch.save({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, tmp_path / "bare.tar")
     _refused(f"cohen:{tmp_path / 'bare.tar'}", r"got no arch; use FILE\.pt,arch=")
     write_cohen(tmp_path / "c.tar")
-    _refused(f"cohen:{tmp_path / 'c.tar'},width=3", "must be among mean, std, normalize, got 'width'")
+    _refused(f"cohen:{tmp_path / 'c.tar'},width=3", "must be among mean, std, normalize, bounds, got 'width'")
 
 
 @pytest.mark.usefixtures("torchvision")
@@ -128,7 +128,7 @@ def test_weights_of_any_importable_architecture_load(tmp_path, name, prefix):
         ("mean=0.5,std=0", "with std > 0"),
         ("mean=a,std=0.5", "mean must be numbers separated by /"),
         ("normalize=cifar", "normalize must be none, cifar10, cifar10-pixels, imagenet, half"),
-        ("normalize=none,mean=0.5,std=0.5", "give mean and std, or normalize, not both"),
+        ("normalize=none,mean=0.5,std=0.5", "give mean and std, or normalize, or bounds, not both"),
     ],
 )
 def test_normalisation_that_makes_no_sense_is_named(tmp_path, options, message):

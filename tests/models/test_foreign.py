@@ -149,5 +149,5 @@ def test_transformers_models(tmp_path):
     assert torch.allclose(load_model(f"hf:{tmp_path / 'net'}")(x), network(x).logits, atol=1e-5)
     config.write_text(json.dumps({**stated, "rescale_factor": 1 / 127.5}))
     _refused(f"hf:{tmp_path / 'net'}", "does not say how its inputs are normalised")
-    _refused(f"hf:{tmp_path / 'net'},size=3", "must be mean, std or normalize, got 'size'")
+    _refused(f"hf:{tmp_path / 'net'},size=3", "must be mean, std, normalize or bounds, got 'size'")
     _refused(f"hf:{tmp_path / 'absent'}", "cannot be loaded")
