@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ class ResultRow:
     def to_json(self) -> dict[str, object]:
         """As plain values."""
         lists = {name: list(getattr(self, name)) for name in ("certified_accuracy", "lower", "upper")}
-        return {**vars(self), "rule": self.rule.to_json(), "promise": asdict(self.promise), **lists}
+        return {**vars(self), "rule": self.rule.to_json(), "promise": self.promise.to_json(), **lists}
 
     @classmethod
     def from_json(cls, tree: Fields, radii: int) -> "ResultRow":
@@ -67,7 +67,9 @@ class ResultRow:
         )
         tree.end()
         if any(len(values) != radii for values in (made.certified_accuracy, made.lower, made.upper)):
-            raise RunError(f"{tree.where} must hold an accuracy and its interval for each of {radii} radii; certify again.")
+            raise RunError(
+                f"{tree.where} must hold an accuracy and its interval for each of {radii} radii; certify again."
+            )
         return made
 
 

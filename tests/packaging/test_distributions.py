@@ -90,7 +90,12 @@ def test_both_hold_every_file_of_the_package(distributions):
 def test_the_wheel_says_what_it_is(distributions):
     text = zipfile.ZipFile(distributions[1]).read(f"certmix-{__version__}.dist-info/METADATA").decode()
     said, _, readme = text.partition("\n\n")
-    for line in ("License-Expression: MIT", "Requires-Python: >=3.11", "Provides-Extra: hf", "Keywords: certified robustness"):
+    for line in (
+        "License-Expression: MIT",
+        "Requires-Python: >=3.11",
+        "Provides-Extra: hf",
+        "Keywords: certified robustness",
+    ):
         assert line in said
     assert "Project-URL: Paper, https://arxiv.org/abs/2301.12554" in said
     assert readme.startswith("# certmix")
