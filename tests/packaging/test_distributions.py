@@ -1,4 +1,4 @@
-"""`python -m build` makes an sdist and, from it, a wheel; both hold the whole package, and the wheel runs where nothing else is.
+"""`python -m build` makes an sdist and, from it, a wheel; both hold the package, and the wheel runs without the tree.
 
 Nothing is downloaded: the build uses the installed setuptools, and the dependencies are those that are installed.
 """
