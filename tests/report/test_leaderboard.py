@@ -109,7 +109,7 @@ FORGERIES = {
     "an accuracy in result.json": (_claim, "result.json: rows[0].certified_accuracy[0]: stated 1.0"),
     "a verdict in result.json": (_verdict, "known fields only, got mark"),
     "hard inputs deleted": (_fewer, "inputs that the manifest names"),
-    "another sigma": (lambda folder: edit_manifest(folder, lambda t: t["draws"].update(sigma=2.0)), "sigma of the certificates"),
+    "another sigma": (lambda folder: edit_manifest(folder, lambda t: t["draws"].update(sigma=2.0)), "sigma of the"),
     "a damaged shard": (lambda folder: next(folder.glob("shards/*")).write_bytes(b"PAR1"), "is damaged"),
     "no certificates": (lambda folder: (folder / "certificates.parquet").unlink(), "must exist; run certmix certify"),
 }  # fmt: skip
