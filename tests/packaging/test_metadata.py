@@ -43,6 +43,11 @@ def test_the_workflow_tests_every_python_and_the_lowest_torch_that_are_promised(
     assert lowest == f"{floor}.0"
 
 
+def test_constraints_leave_the_lowest_torch_its_setuptools():
+    """torch 2.11 wants a setuptools below 82, the tested one does not care."""
+    assert "\nsetuptools==" not in (ROOT / "constraints.txt").read_text()
+
+
 def test_every_extra_that_a_message_names_is_there():
     named = set()
     for path in (ROOT / "certmix").rglob("*.py"):
