@@ -180,9 +180,12 @@ def publish(
 
     table = accuracy_table(accuracy_rows(made, radii), "markdown")
     promises = [one.promise for one in made if one.promise is not None]
+    beside = () if folder in run.folders else ("--certificates", str(folder))
+    check = ["certmix", "verify", *map(str, run.folders), *beside, "--sample", "16"]
+    commands = [shlex.join(words) for words in (["certmix", *sys.argv[1:]], check)]
     summaries = {
         "result.json": result_text(result_of(run.statistics, made, radii.values if radii else None)),
-        "model_card.md": model_card(run, promises, table, shlex.join(["certmix", *sys.argv[1:]])),
+        "model_card.md": model_card(run, promises, table, commands),
     }
     return write_certificates(folder, made, seconds=run.statistics.seconds, summaries=summaries, force=force)
 

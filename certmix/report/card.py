@@ -11,7 +11,7 @@ from certmix.version import __version__
 _PLAIN = re.compile(r"[A-Za-z0-9 .,;(%)+-]*")
 
 
-def model_card(run: Run, promises: Sequence[Promise], table: str, command: str) -> str:
+def model_card(run: Run, promises: Sequence[Promise], table: str, commands: Sequence[str]) -> str:
     """The card of one run: table, promise, what was certified, warnings, and how to check it.
 
     Whatever a manifest holds becomes text: it stands in code spans that it cannot leave, on one line.
@@ -20,7 +20,7 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, command: str) 
         run: its folders and votes.
         promises: of its certificates.
         table: certified accuracies as markdown.
-        command: that made the certificates, as it was typed.
+        commands: that made and that check the certificates; the one that draws again comes before them.
     """
     draws, section = run.statistics.draws, run_section(run, promises[0])
     said = list(dict.fromkeys(promise.text for promise in promises))
@@ -28,8 +28,6 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, command: str) 
     if draws.accurate is not None:
         hashes.insert(1, ("accurate model g", draws.accurate.sha256))
     drawn = draw_command(draws, "redrawn")
-    folders = " ".join(str(folder) for folder in run.folders)
-    commands = [*([drawn] if drawn else []), command, f"certmix verify {folders} --sample 16"]
     blocks = [
         f"# Certified robustness at sigma {draws.sigma:g}",
         "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are l2, in pixel "
@@ -40,7 +38,8 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, command: str) 
         "sha256:\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in hashes),
         "## Warnings\n\n"
         + "\n".join(f"- {line}" for line in warnings_of([(run, promise) for promise in promises[:1]])),
-        "## Made, and checked, by\n\n" + "\n".join(f"    {_line(text)}" for text in commands),
+        "## Made, and checked, by\n\n"
+        + "\n".join(f"    {_line(text)}" for text in ([drawn] if drawn else []) + list(commands)),
         "`certmix verify` recomputes the radii and `result.json`; it does not read this card.",
     ]
     return "\n\n".join(blocks) + "\n"
