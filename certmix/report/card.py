@@ -23,26 +23,32 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, commands: Sequ
         commands: that made and that check the certificates; the one that draws again comes before them.
     """
     draws, section = run.statistics.draws, run_section(run, promises[0])
-    said = list(dict.fromkeys(promise.text for promise in promises))
-    hashes = [("robust model h", draws.model.sha256), ("data", draws.dataset.fingerprint)]
-    if draws.accurate is not None:
-        hashes.insert(1, ("accurate model g", draws.accurate.sha256))
+    models = {"robust model h": draws.model, "accurate model g": draws.accurate}
+    hashes = {name: record.sha256 for name, record in models.items() if record} | {"data": draws.dataset.fingerprint}
     drawn = draw_command(draws, "redrawn")
-    blocks = [
-        f"# Certified robustness at sigma {draws.sigma:g}",
-        "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are l2, in pixel "
-        f"units of inputs in [0, 1]. Written by certmix {__version__}, which replaces it when the run is certified again.",
-        f"Certified accuracy in %, rounded to the safe side, with 95 % intervals of the test set:\n\n{table}",
-        "## Promise\n\n" + "\n\n".join(said),
-        "## What was certified\n\n" + "\n".join(f"- {name}: {_text(value)}" for name, value in section.facts),
-        "sha256:\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in hashes),
-        "## Warnings\n\n"
-        + "\n".join(f"- {line}" for line in warnings_of([(run, promise) for promise in promises[:1]])),
-        "## Made, and checked, by\n\n"
-        + "\n".join(f"    {_line(text)}" for text in ([drawn] if drawn else []) + list(commands)),
-        "`certmix verify` recomputes the radii and `result.json`; it does not read this card.",
-    ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(
+        [
+            f"# Certified robustness at sigma {draws.sigma:g}",
+            "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are l2, in "
+            f"pixel units of inputs in [0, 1]. Written by certmix {__version__}, and again when the run is certified again.",
+            f"Certified accuracy in %, rounded to the safe side, with 95 % intervals of the test set:\n\n{table}",
+            "## Promise",
+            *dict.fromkeys(promise.text for promise in promises),
+            "## What was certified",
+            _lines("- ", [f"{name}: {_text(value)}" for name, value in section.facts]),
+            "sha256:",
+            _lines("- ", [f"{name}: `{value}`" for name, value in hashes.items()]),
+            "## Warnings",
+            _lines("- ", warnings_of([(run, promises[0])])),
+            "## Made, and checked, by",
+            _lines("    ", [*([drawn] if drawn else []), *commands]),
+            "`certmix verify` recomputes the radii and `result.json`; it does not read this card.\n",
+        ]
+    )
+
+
+def _lines(before: str, texts: Sequence[str]) -> str:
+    return "\n".join(f"{before}{_line(text)}" for text in texts)
 
 
 def _line(text: str) -> str:

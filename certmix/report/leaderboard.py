@@ -52,11 +52,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """The runs over one data set, best first at the first positive radius.
+    """The runs over the same inputs and labels, best first at the first positive radius.
 
     Attributes:
         data: in words.
-        fingerprint: of its content; runs over other inputs are not compared.
+        fingerprint: of its content.
         radii: of the columns.
         standings: rows.
     """
@@ -83,10 +83,11 @@ def render_leaderboard(
         radii: columns, pixel units; of every table its own round ones where left out.
     """
     accepted = [entry for entry in entries if entry.mark != "refused"]
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[tuple[str, bytes, bytes], list[Entry]] = {}
     for entry in accepted:
         assert entry.statistics is not None
-        groups.setdefault(entry.statistics.draws.dataset.fingerprint, []).append(entry)
+        indices, labels = entry.statistics.indices.tobytes(), entry.statistics.labels.tobytes()
+        groups.setdefault((entry.statistics.draws.dataset.fingerprint, indices, labels), []).append(entry)
     return fill(
         "leaderboard.html",
         ("leaderboard",),

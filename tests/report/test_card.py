@@ -16,9 +16,8 @@ HOSTILE = "x`y``<img src=x onerror=alert(1)>\n\n# [Certified](https://evil.examp
 
 def _card(folder, **changes):
     (run,) = read_runs([write_run(folder, inputs=12, **changes)])
-    return run, model_card(
-        run, [promise_of(run.statistics)], "| a |\n|---|\n| 1 |", "certmix certify run --threshold 0.6"
-    )
+    commands = ["certmix certify run --threshold 0.6", "certmix verify run --sample 16"]
+    return run, model_card(run, [promise_of(run.statistics)], "| a |\n|---|\n| 1 |", commands)
 
 
 def test_it_states_promise_hashes_and_the_commands_that_make_and_check_it(tmp_path):
@@ -29,8 +28,7 @@ def test_it_states_promise_hashes_and_the_commands_that_make_and_check_it(tmp_pa
         assert said in card
     assert "    certmix sample --robust h.safetensors --accurate g.safetensors --dataset digits --split test" in card
     assert "--on-invalid error --seed 77 --out redrawn\n" in card
-    assert f"    certmix verify {tmp_path / 'run'} --sample 16\n" in card
-    assert "\n    certmix certify run --threshold 0.6\n" in card
+    assert "\n    certmix certify run --threshold 0.6\n    certmix verify run --sample 16\n" in card
     assert len(card.splitlines()) < 60
 
 
