@@ -27,7 +27,7 @@ def export_command(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's votes as text: a count per class, then the label.
+    """Write votes as text: a count per class, then the label.
 
     \b
       certmix export runs/half --counts counts.txt --selection selection.txt
