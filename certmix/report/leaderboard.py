@@ -26,27 +26,26 @@ class Standing:
     row: ResultRow
 
     @property
-    def cells(self) -> list[tuple[str, str | float]]:
-        """(text, what it is sorted by) under the table's headers, but the mark."""
-        row, draws = self.row, self.draws
+    def cells(self) -> list[tuple[str, str, str | float]]:
+        """(text, what it says under the pointer, what it is sorted by) under the headers from sigma on."""
+        row, spec = self.row, self.draws.model.spec or "from Python"
         votes = "" if row.promise.votes == "hard" else f", {row.promise.votes} votes"
-        clean = ("–", -1.0) if row.clean_accuracy is None else (percent_text(row.clean_accuracy), row.clean_accuracy)
-        return [
-            (draws.model.spec or "from Python", draws.model.spec or ""),
-            (f"{draws.sigma:g}", draws.sigma),
-            (f"{CERTIFIERS[row.certifier].label}{votes}", row.certifier),
-            (row.rule.label, row.rule.label),
-            (f"{row.promise.failure_probability:g}", row.promise.failure_probability),
-            clean,
-        ]
-
-    @property
-    def accuracies(self) -> list[tuple[str, str, float]]:
-        """(accuracy, its interval, what it is sorted by) at each radius."""
-        row = self.row
-        return [
+        certifier = f"{CERTIFIERS[row.certifier].label}{votes}"
+        unknown = row.clean_accuracy is None
+        clean = "–" if row.clean_accuracy is None else percent_text(row.clean_accuracy)
+        accuracies = [
             (percent_text(share), f"95 % interval {percent_text(low)} to {percent_text(high, up=True)}", share)
             for share, low, high in zip(row.certified_accuracy, row.lower, row.upper, strict=True)
+        ]
+        err = row.promise.failure_probability
+        return [
+            (f"{self.draws.sigma:g}", "", self.draws.sigma),
+            (certifier, certifier, certifier),
+            (row.rule.label, row.rule.label, row.rule.label),
+            (clean, "not recorded" if unknown else "estimate", -1.0 if unknown else float(row.clean_accuracy or 0.0)),
+            *accuracies,
+            (f"{err:g}", row.promise.text, err),
+            (spec, spec, spec),
         ]
 
 

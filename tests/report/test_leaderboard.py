@@ -72,7 +72,7 @@ def test_of_three_runs_the_forged_one_is_refused(page):
 
 def test_the_best_at_the_first_positive_radius_comes_first(page):
     rows = _cells(page)
-    shares = [float(row[9]) for row in rows]
+    shares = [float(row[7]) for row in rows]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > shares[-1]
 
@@ -156,7 +156,7 @@ def test_a_heading_sorts_without_the_network(chromium, page, tmp_path):
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("console", lambda message: said.append(message.text))
     tab.goto((tmp_path / "page.html").as_uri())
-    column = "[...document.querySelectorAll('tbody tr')].map(row => row.cells[3].textContent)"
+    column = "[...document.querySelectorAll('tbody tr')].map(row => row.cells[2].textContent)"
     before = tab.evaluate(column)
     for order in (sorted(before, reverse=True), sorted(before)):
         tab.click("thead button:text('σ')")
