@@ -1,5 +1,7 @@
 """`certmix certify`: radii at any weight by any certifier, from stored draws, from new ones, or from a table of votes."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +24,7 @@ from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
 if TYPE_CHECKING:
+    from certmix.certification.certify import Certificates
     from certmix.rules import Rule
     from certmix.runs.grouping import Run
 
@@ -143,10 +146,9 @@ def certify_runs(
     out: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Certify stored draws, write certificates.parquet and the Cohen-format logs, and print the table."""
+    """Certify stored draws, write what is derived of them beside them (or into `out`), and print the table."""
     from certmix.cli.accuracy import accuracy_rows, accuracy_table, caption, describe
     from certmix.cli.adaptive.report import summarise_adaptive
-    from certmix.formats.certificates import write_certificates
     from certmix.rules import LinearRule
     from certmix.runs.grouping import read_runs
 
@@ -159,12 +161,33 @@ def certify_runs(
     for run, target in zip(found, targets, strict=True):
         made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
         rows += accuracy_rows(made, radii)
-        files = write_certificates(target, made, seconds=run.statistics.seconds, force=force)
+        files = publish(run, target, made, radii, force=force)
         assert made[0].promise is not None
         runs.append(describe(run, made[0].promise, files))
         captions.append(caption(run, made[0].promise, files))
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
     output.show(values, accuracy_table(rows, output.table_format), [*(entry["text"] for entry in adaptive), *captions])
+
+
+def publish(
+    run: "Run", folder: Path, made: "Sequence[Certificates]", radii: Numbers | None, *, force: bool = False
+) -> list[str]:
+    """Write a run's certificates, its logs, result.json and model_card.md as one set, and return their paths."""
+    from certmix.cli.accuracy import accuracy_rows, accuracy_table
+    from certmix.formats.certificates import write_certificates
+    from certmix.formats.result import result_of, result_text
+    from certmix.report.card import model_card
+
+    table = accuracy_table(accuracy_rows(made, radii), "markdown")
+    promises = [one.promise for one in made if one.promise is not None]
+    beside = () if folder in run.folders else ("--certificates", str(folder))
+    check = ["certmix", "verify", *map(str, run.folders), *beside, "--sample", "16"]
+    commands = [shlex.join(words) for words in (["certmix", *sys.argv[1:]], check)]
+    summaries = {
+        "result.json": result_text(result_of(run.statistics, made, radii.values if radii else None)),
+        "model_card.md": model_card(run, promises, table, commands),
+    }
+    return write_certificates(folder, made, seconds=run.statistics.seconds, summaries=summaries, force=force)
 
 
 def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:

@@ -117,26 +117,26 @@ def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
     import certmix
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
+    from certmix.cli.certify import publish
     from certmix.cli.frontier import frontiers_table, remarks, write_sweep
     from certmix.cli.report import write_report
-    from certmix.formats.certificates import write_certificates
     from certmix.plots.certified import plot_certified_accuracy
+    from certmix.runs.grouping import read_runs
 
-    rows, drawn, files = [], [], []
-    for run in runs:
-        statistics = certmix.read_statistics(run)
-        made = [certmix.certify(statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
-        rows += sorted(accuracy_rows(made, Numbers((0.0, 0.25, 0.5, 0.75))), key=lambda row: row["weight"])
-        write_certificates(run, made, seconds=statistics.seconds)
+    rows, drawn, files, radii = [], [], [], Numbers((0.0, 0.25, 0.5, 0.75))
+    stored = read_runs(runs)
+    for run in stored:
+        made = [certmix.certify(run.statistics, mixing_weight=WEIGHTS, certifier=name) for name in CERTIFIERS]
+        rows += sorted(accuracy_rows(made, radii), key=lambda row: row["weight"])
+        publish(run, run.folders[0], made, radii)
         drawn.append(made)
     files += plot_certified_accuracy(drawn, out / "figures" / "certified-accuracy")
     text = (
         "Certified accuracy in % at l2 radius r, with 95 % intervals of the test set "
         f"({rows[0]['inputs']} digits):\n\n{accuracy_table(rows, 'markdown')}"
     )
-    stored = [certmix.read_statistics(run) for run in runs]
     sweeps = [
-        certmix.pareto_frontier(stored, baseline=SIGMAS[0], certifier=name, rules=[rule])
+        certmix.pareto_frontier([run.statistics for run in stored], baseline=SIGMAS[0], certifier=name, rules=[rule])
         for name, rule in (("theorem-a1", "linear"), ("exact", "linear"), ("exact", "threshold"))
     ]
     files += write_sweep(sweeps, out / "figures" / "frontier")

@@ -33,7 +33,7 @@ def export_command(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's votes, or g's answers, as text that others read.
+    """Write votes, or g's answers, as text.
 
     \b
     Votes: a count per class, then the label:

@@ -47,7 +47,7 @@ def inspect_command(
     trust_model: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a model, a data set or a run is, before long sampling.
+    """Say what a model, a data set or a run is, before sampling.
 
     \b
     With a model and a data set, also the clean accuracy on 100 inputs:

@@ -16,6 +16,7 @@ from certmix.cli import predict as predict
 from certmix.cli import verify as verify
 from certmix.cli import inspect as inspect
 from certmix.cli import export as export
+from certmix.cli import leaderboard as leaderboard
 from certmix.cli import attack, adaptive, paper
 from certmix.cli.attack import mixture as mixture
 from certmix.cli.attack import certificates as certificates

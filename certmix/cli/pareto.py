@@ -98,7 +98,7 @@ def pareto_command(
     out: StemOption = None,
     output: Output,
 ) -> None:
-    """Sweep weights and sigmas at fixed clean accuracy: the frontier.
+    """Sweep weights and sigmas at one clean accuracy: the frontier.
 
     \b
     From stored draws, or from published logs without any model:

@@ -45,7 +45,7 @@ def predict_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Predict with the smoothed mixture: its exact class, or abstain.
+    """Predict by the smoothed mixture: its exact class or abstain.
 
     \b
     Stops as soon as a class is decided. Prints accuracy, abstentions and draws used; --out keeps every answer:

@@ -68,12 +68,20 @@ def load_run(run: Path, places: Places) -> RunModels:
 
     import certmix
     from certmix.datasets import Subset
+
+    statistics = certmix.read_statistics(run)
+    parts = load_parts(statistics.draws, places)
+    check_parts(parts, statistics.draws, run)
+    place = {int(index): position for position, index in enumerate(parts.dataset.indices)}
+    rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
+    return RunModels(statistics, parts.robust, parts.accurate, Subset(parts.dataset, rows))
+
+
+def check_parts(parts: Parts, draws: "Draws", run: Path) -> None:
+    """Raise InvalidArgument where the data set or a model is another than the run's, by fingerprint."""
     from certmix.errors import InvalidArgument
     from certmix.models import fingerprint
 
-    statistics = certmix.read_statistics(run)
-    draws = statistics.draws
-    parts = load_parts(draws, places)
     if parts.dataset.fingerprint != draws.dataset.fingerprint:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
@@ -82,9 +90,6 @@ def load_run(run: Path, places: Places) -> RunModels:
     for name, found, record in pairs:
         if found is not None and record is not None and fingerprint(found) != record.sha256:
             raise InvalidArgument(f"{name} must be the model {run} was drawn from, got another (its sha256 differs).")
-    place = {int(index): position for position, index in enumerate(parts.dataset.indices)}
-    rows = np.array([place[int(index)] for index in statistics.indices], dtype=np.int64)
-    return RunModels(statistics, parts.robust, parts.accurate, Subset(parts.dataset, rows))
 
 
 def load_parts(draws: "Draws", places: Places) -> Parts:

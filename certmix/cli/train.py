@@ -167,7 +167,7 @@ def train_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a base classifier: clean, with noise, or against attacks.
+    """Train a base classifier: clean, noisy or against attacks.
 
     \b
     An accurate model and a robust one:

@@ -1,8 +1,8 @@
-"""certificates.parquet and the logs beside it: what a folder says its votes certify, written as one set, and its reader."""
+"""certificates.parquet and what lies beside it: what a folder says its votes certify, written as one set, and its reader."""
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from certmix.promise import Promise
 from certmix.rules import Rule, rule_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
+SUMMARIES = ("result.json", "model_card.md")  # of the same certificates; the set holds them or not
 _MOST_ROWS = 10**7
 _SCHEMA = pa.schema(
     [
@@ -40,6 +41,7 @@ def write_certificates(
     certificates: Sequence[Certificates],
     *,
     seconds: NDArray[np.float64] | None = None,
+    summaries: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> list[str]:
     """Write certificates.parquet and a log in Cohen's format per certifier and rule, in place of the set before.
@@ -50,6 +52,7 @@ def write_certificates(
         folder: a run folder, whose certificates are derived and replaced; another folder must hold none unless `force`.
         certificates: over the same inputs, with labels, indices and a promise.
         seconds: sampling time per input, for the logs.
+        summaries: file name, of `SUMMARIES`, -> content.
         force: replace certificates in a folder that is no run.
     Returns: the paths written, the Parquet first.
     Raises: InvalidArgument: see above. FileError: a folder that cannot be written.
@@ -58,17 +61,18 @@ def write_certificates(
     for made in certificates:
         if made.promise is None or made.labels is None or made.indices is None:
             raise InvalidArgument("certificates to write need labels, indices and a promise; certify votes, not a log.")
-    stale = sorted(path for path in folder.glob(LOGS) if path.is_file() or path.is_symlink())
+    others = [*sorted(folder.glob(LOGS)), *(folder / name for name in SUMMARIES)]
+    stale = [path for path in others if path.is_file() or path.is_symlink()]
     present = [path for path in (folder / FILE, *stale) if path.exists() or path.is_symlink()]
     if present and not force and not (folder / "manifest.json").exists():
         raise InvalidArgument(f"{present[0]} must not exist, but does; choose another folder or add --force.")
-    logs = {folder / name: text for name, text in log_texts(certificates, seconds).items()}
+    texts = {folder / name: text for name, text in {**log_texts(certificates, seconds), **(summaries or {})}.items()}
     write_whole(folder / FILE, _parquet(certificates), force=True)
     for path in stale:
         path.unlink()
-    for path, text in logs.items():
+    for path, text in texts.items():
         write_whole(path, text, force=True)
-    return [str(folder / FILE), *map(str, logs)]
+    return [str(folder / FILE), *map(str, texts)]
 
 
 def log_texts(certificates: Sequence[Certificates], seconds: NDArray[np.float64] | None = None) -> dict[str, str]:

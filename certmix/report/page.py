@@ -32,19 +32,31 @@ def render_page(report: Report) -> str:
         report: of `build_report`.
     Returns: the file's content.
     """
-    style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in SCRIPTS)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_read("page.html")).render(
+    return fill(
+        "page.html",
+        SCRIPTS,
         report=report,
-        policy=_POLICY.format(style=_hash(style), script=_hash(script)),
-        style=style,
-        script=script,
         island=island(report.to_json()),
         static=[_static_table(report, number) for number in range(len(report.runs))],
         certifiers=[CERTIFIERS[name] for name in PAGE_CERTIFIERS],
-        version=__version__,
+    )
+
+
+def fill(template: str, scripts: Sequence[str], **values: object) -> str:
+    """A page of `page/` with style, scripts and the policy that allows these alone; every value in it is escaped.
+
+    Args:
+        template: file name.
+        scripts: names of the scripts, in order.
+        values: of the template's variables.
+    """
+    style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in scripts)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    policy = _POLICY.format(style=_hash(style), script=_hash(script))
+    return environment.from_string(_read(template)).render(
+        policy=policy, style=style, script=script, version=__version__, **values
     )
 
 

@@ -106,6 +106,24 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
 
 def redraw_command(draws: Draws) -> tuple[str, str] | None:
     """The command that draws one input again, as the text before and after its index; None for a model from Python."""
+    words = _draw_words(draws)
+    return None if words is None else (f"{shlex.join([*words, '--out', 'redrawn', '--indices'])} ", "")
+
+
+def draw_command(draws: Draws, out: str) -> str | None:
+    """The command that draws the whole run again; None for a model from Python."""
+    words = _draw_words(draws)
+    if words is None:
+        return None
+    for name, option in (("skip", "--skip"), ("max", "--max-inputs"), ("indices", "--indices")):
+        value = draws.dataset.subset.get(name)
+        if value is not None and (name, value) != ("skip", 1):
+            words += [option, str(value)]
+    return shlex.join([*words, "--out", out])
+
+
+def _draw_words(draws: Draws) -> list[str] | None:
+    """`certmix sample` without its inputs and its folder."""
     if draws.model.spec is None or (draws.accurate is not None and draws.accurate.spec is None):
         return None
     words = ["certmix", "sample", "--robust", draws.model.spec]
@@ -121,8 +139,7 @@ def redraw_command(draws: Draws) -> tuple[str, str] | None:
         words += ["--confidence", repr(draws.confidence)]
     if draws.schedule is not None:
         words += _stopping(draws.schedule)
-    words += ["--on-invalid", draws.on_invalid, "--seed", str(draws.seed), "--out", "redrawn", "--indices"]
-    return f"{shlex.join(words)} ", ""
+    return [*words, "--on-invalid", draws.on_invalid, "--seed", str(draws.seed)]
 
 
 def _stopping(schedule: Schedule) -> list[str]:

@@ -169,7 +169,12 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _lock(folder: Path, patience: float) -> int:
     """An open handle that holds the folder's lock; a link in its place is not followed, and nothing is truncated."""
-    import fcntl  # not on Windows, where runs can be read but not written
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        raise RunError(
+            f"{folder} cannot be written here: a run needs the file locks of Linux or macOS; runs can be read anywhere."
+        ) from None
 
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     until = time.monotonic() + patience

@@ -1,12 +1,15 @@
-"""What a folder says besides its votes: certificates.parquet against the votes, and every log against it."""
+"""What a folder says besides its votes: certificates.parquet against the votes, every log and result.json against both."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from certmix.certification.certify import Certificates
 from certmix.errors import CertmixError
 from certmix.files import MOST_BYTES, read_whole
 from certmix.formats.certificates import FILE, LOGS, log_texts, read_certificates
+from certmix.formats.result import FILE as RESULT
+from certmix.formats.result import read_result, result_of
 from certmix.runs.store import Statistics
 from certmix.runs.writer import PARTIAL
 from certmix.verification.recompute import check_certificates
@@ -16,7 +19,8 @@ from certmix.verification.redraw import Verification
 def check_published(
     statistics: Statistics, folder: Path, result: Verification, *, required: bool = False
 ) -> list[Certificates]:
-    """Check the certificates of a folder and their logs, line by line; a log that no certificate stands behind is noted.
+    """Check the certificates of a folder, their logs line by line and their result.json; a log or a result that no
+    certificate stands behind is noted.
 
     Args:
         statistics: the votes that they are of.
@@ -42,12 +46,30 @@ def check_published(
             continue
         _compare(name, expected[name], found, result)
     result.remarks += [f"{name} is missing, and was not checked" for name in expected if name not in logs]
+    if (folder / RESULT).exists():
+        _check_result(statistics, folder, published, result)
     known = {FILE, *logs, *(path.name for path in folder.glob(PARTIAL.format("*")))}
     others = sorted(
         path.name for kind in ("*.tsv", "*.parquet") for path in folder.glob(kind) if path.name not in known
     )
     result.remarks += [f"{name} was not checked" for name in others]
     return published
+
+
+def _check_result(
+    statistics: Statistics, folder: Path, published: Sequence[Certificates], result: Verification
+) -> None:
+    """Note the first number of result.json that is not what the votes and the certificates come to."""
+    try:
+        stated = read_result(folder)
+        right = result_of(statistics, published, stated.radii)
+        if len(statistics) > statistics.draws.dataset.inputs:  # parts, of which any may have been named first
+            stated, right = (replace(one, draws=one.draws.as_part()) for one in (stated, right))
+        wrong = stated.disagreement(right)
+    except CertmixError as error:
+        wrong = f"cannot be compared: {error}"
+    if wrong:
+        result.differences.append(f"{RESULT}: {wrong}")
 
 
 def _claims(text: str) -> list[list[str]]:

@@ -25,6 +25,7 @@ CORE = [
     "verify",
     "inspect",
     "export",
+    "leaderboard",
 ]
 
 
