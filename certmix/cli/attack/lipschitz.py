@@ -48,6 +48,7 @@ def lipschitz_command(
     from certmix.errors import InvalidArgument
     from certmix.lipschitz import LipschitzEstimate, estimate_local_lipschitz, local_lipschitz_radius
     from certmix.lipschitz_bounds import LipschitzBound, bound_local_lipschitz
+    from certmix.models.memory import inputs_at_once
     from certmix.models.placement import device_of
 
     need("attack lipschitz", robust=sources.robust, dataset=sources.dataset)
@@ -58,7 +59,8 @@ def lipschitz_command(
         )
     h = placement.place(sources.load_model(str(sources.robust)))
     estimates, bounds, device = [], [], device_of(h)
-    for number, (inputs, _) in enumerate(batches(data, placement.batch_size)):
+    size = inputs_at_once(data.input_shape, h, wanted=placement.batch_size)
+    for number, (inputs, _) in enumerate(batches(data, size)):
         estimates.append(
             estimate_local_lipschitz(
                 h, inputs.to(device), attack_radius=attack_radius, norm=norm, steps=steps, restarts=restarts,

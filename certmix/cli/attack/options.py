@@ -33,7 +33,9 @@ class Placement:
 
     panel: ClassVar[str] = EXECUTION
     device: DeviceOption = "auto"
-    batch_size: Annotated[int, option("--batch-size --batch", "N", "Inputs at a time.", COUNT)] = 250
+    batch_size: Annotated[
+        int | None, option("--batch-size --batch", "N", "Inputs at a time; what memory holds by default.", COUNT)
+    ] = None
 
     def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
         """The model on its device, in eval mode."""
