@@ -13,9 +13,8 @@ from certmix.models import fingerprint
 from certmix.models.acceleration import Accelerated
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DiffusionDenoiser
+from certmix.models.placement import device_of
 from certmix.runs.store import Statistics
-
-_BATCH = 50
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -62,22 +61,25 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def check_on(model: torch.nn.Module, dataset: Dataset, count: int = 100) -> dict[str, Any]:
+def check_on(
+    model: torch.nn.Module, dataset: Dataset, count: int = 100, *, batch_size: int | None = None
+) -> dict[str, Any]:
     """Clean accuracy on inputs spread over a data set, and whether the model's outputs fit its classes.
 
     Args:
-        model: inputs in [0, 1] -> logits.
+        model: inputs in [0, 1] -> logits, where it is to run.
         dataset: with labels.
         count: most inputs to evaluate, evenly spaced.
+        batch_size: inputs evaluated at once; 50 by default.
     Returns: inputs, clean_accuracy, output_shape, and `remarks`: what looks wrong, in words.
     Raises: InvalidArgument: a model that cannot take the inputs.
     """
     positions = [int(i * len(dataset) / min(count, len(dataset))) for i in range(min(count, len(dataset)))]
     part = Subset(dataset, positions)
-    outputs, labels = [], torch.as_tensor(part.labels)
-    for batch, _ in batches(part, _BATCH):
+    outputs, labels, device = [], torch.as_tensor(part.labels), device_of(model)
+    for batch, _ in batches(part, batch_size or 50):
         try:
-            outputs.append(model.eval()(batch))
+            outputs.append(model.eval()(batch.to(device)).cpu())
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise InvalidArgument(f"the model must take inputs of shape {tuple(batch.shape)}, got: {reason}") from None

@@ -28,7 +28,7 @@ def inputs_at_once(input_shape: Sequence[int], *models: nn.Module, wanted: int |
         need_at_least(1, batch_size=wanted)
         return wanted
     kept = copies * sum(kept_bytes(model, input_shape) for model in models)
-    return max(1, min(_MOST, _BUDGET[device_of(models[0]).type] // max(kept, 1)))
+    return max(1, min(_MOST, _BUDGET["cuda" if device_of(models[0]).type == "cuda" else "cpu"] // max(kept, 1)))
 
 
 def kept_bytes(model: nn.Module, input_shape: Sequence[int]) -> int:

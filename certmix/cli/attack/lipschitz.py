@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import AnyNormOption, Placement, listed
+from certmix.cli.attack.options import AnyNormOption, listed
 from certmix.cli.command import command, need, option
-from certmix.cli.options import AttackRadiusOption, MixingWeightOption, RestartsOption, SeedOption, Sources, StepsOption
+from certmix.cli.options import (
+    AttackRadiusOption,
+    MixingWeightOption,
+    Placement,
+    RestartsOption,
+    SeedOption,
+    Sources,
+    StepsOption,
+)
 from certmix.cli.output import Output
 from certmix.cli.values import COUNT, Numbers
 
