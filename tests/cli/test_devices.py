@@ -45,8 +45,8 @@ def drawn(tmp_path_factory, models):
     folder = tmp_path_factory.mktemp("runs") / "drawn"
     g, h = (certmix.load_model(str(path)) for path in models)
     data = certmix.load_dataset("digits", max=5)
-    certmix.sample(h, data, accurate=g, sigma=0.4, num_selection=20, num_estimation=300, seed=1, out=folder,
-                   execution=certmix.Execution("cpu", 64))  # fmt: skip
+    certmix.sample(h, data, accurate=g, sigma=0.4, num_selection=20, num_estimation=100, seed=1, out=folder,
+                   execution=certmix.Execution("cpu", 128))  # fmt: skip
     return folder
 
 
@@ -68,8 +68,8 @@ def _without_time(text):
     ids=lambda how: how[-1],
 )
 def test_sampling(both, pair, tmp_path, how):
-    draws = ("--sigma", 0.4, "--N0", 20, "--N", 400, "--seed", 3, "--batch-size", 64, "-q")
-    both("sample", *pair, *DIGITS, *draws, *how, out=tmp_path / "DEVICE-run")
+    draws = ("--sigma", 0.4, "--N0", 20, "--N", 150, "--seed", 3, "--batch-size", 128, "-q")
+    both("sample", *pair, *DIGITS[:3], 3, *draws, *how, out=tmp_path / "DEVICE-run")
     here, there = (certmix.read_statistics(tmp_path / f"{name}-run") for name in ("cpu", "pretend"))
     assert (here.estimation_counts == there.estimation_counts).all()
     assert (here.selection_counts == there.selection_counts).all()
@@ -79,16 +79,16 @@ def test_sampling(both, pair, tmp_path, how):
 
 
 def test_a_run_drawn_elsewhere_is_verified_and_certified(both, drawn, pair, tmp_path):
-    here, there = both("verify", drawn, "--sample", 2, "--json")
+    here, there = both("verify", drawn, "--sample", 1, "--json")
     assert json.loads(here)["differences"] == json.loads(there)["differences"] == []
-    draws = ("--sigma", 0.4, "--N0", 20, "--N", 200, "--seed", 3, "--batch-size", 64, "--mixing-weight", 0.8)
-    here, there = both("certify", *pair, *DIGITS, *draws, "--format", "csv", "-q", out=tmp_path / "DEVICE-run")
+    draws = ("--sigma", 0.4, "--N0", 20, "--N", 100, "--seed", 3, "--batch-size", 128, "--mixing-weight", 0.8)
+    here, there = both("certify", *pair, *DIGITS[:3], 2, *draws, "--format", "csv", "-q", out=tmp_path / "DEVICE-run")
     assert here == there
 
 
 def test_prediction(both, pair):
-    draws = ("--sigma", 0.4, "--N", 300, "--seed", 3, "--mixing-weight", 0.8, "--batch-size", 64)
-    here, there = both("predict", *pair, *DIGITS, *draws, "--json")
+    draws = ("--sigma", 0.4, "--N0", 20, "--N", 150, "--seed", 3, "--mixing-weight", 0.8, "--batch-size", 128)
+    here, there = both("predict", *pair, *DIGITS[:3], 2, *draws, "--json")
     assert here == there
 
 
