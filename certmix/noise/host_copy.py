@@ -1,5 +1,7 @@
 """Tensors between host and device, queued behind what the device has been given to do: nobody waits until one is read."""
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 
@@ -16,14 +18,14 @@ class HostCopy:
         self._there = tensor.to("cpu", non_blocking=queued)
         self._event: torch.cuda.Event | None = None
         if queued:
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record(torch.cuda.current_stream(tensor.device))
 
     def arrived(self) -> bool:
         """Whether reading it now waits for nothing. Copies of one stream arrive in order."""
-        return self._event is None or self._event.query()
+        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
 
-    def numpy(self) -> NDArray:
+    def numpy(self) -> NDArray[Any]:
         """Its values, once they are there."""
         if self._event is not None:
             self._event.synchronize()

@@ -165,8 +165,7 @@ class DrawLoop:
             return position is not None
 
         while True:
-            ahead = 0 if self.device.type == "cpu" or self._planner.starved else 1
-            while len(self._arriving) > ahead:
+            while len(self._arriving) > self._ahead():
                 yield from self._arrive(self._arriving.popleft())
             started = time.perf_counter()
             segments = self._planner.plan(begin)
@@ -184,6 +183,10 @@ class DrawLoop:
             self._advance(segments)
             if self.between_passes is not None:
                 self.between_passes(self.partials)
+
+    def _ahead(self) -> int:
+        """How many passes a device may be ahead of what the host has read: none where reading is what fills the next."""
+        return 0 if self.device.type == "cpu" or self._planner.starved else 1
 
     def _begin(self, work: Work, position: int, partial: dict[int, PartialRecord]) -> None:
         clean, label = self.dataset[position]

@@ -71,10 +71,12 @@ def test_no_gradient_of_an_attack_takes_more_than_the_budget(pair, attack, monke
             h, data, labels, everywhere, [LinearRule(1.0)], **noisy, steps=1, restarts=1, significance=1e-300
         ),
         "confidence": lambda: confidence_gaps(h, data, **ball, steps=1),
-        "forms": lambda: compare_mixing_forms(data, **pair, **ball, steps=1, num_gammas=2, losses=["margin"]),
+        "forms": lambda: compare_mixing_forms(
+            data, **pair, **ball, steps=1, num_gammas=2, losses=["margin"], forms=[("gradient-ratio", "probabilities")]
+        ),
         "adaptive": lambda: right_under_attack(mixture, data, AttackBudget(**ball, steps=1), settings=["B"]),
         "adaptive-certificates": lambda: attack_adaptive_certificates(
-            mixture, data, labels, everywhere[0], **noisy, setting="B", significance=1e-300
+            mixture, data, labels, everywhere[0], **noisy, setting="C", strong_steps=1, significance=1e-300
         ),
     }
     monkeypatch.setattr(memory, "_BUDGET", {"cpu": budget})
