@@ -1,4 +1,4 @@
-"""What do precision=bf16,fast=1 gain in attacks and in adaptive training? ResNet-20, random weights, one thread, interleaved."""
+"""What do precision=bf16,fast=1 gain in attacks and adaptive training? ResNet-20, random weights, one thread, interleaved."""
 
 import statistics
 import time

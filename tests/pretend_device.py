@@ -28,10 +28,20 @@ READS = (
 _registered = []
 
 
+class _Backend(backend_registration._DummyBackendModule):
+    """Has no random state of its own, which torch saves and restores."""
+
+    def get_rng_state(self, device=None):
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state, device=None):
+        pass
+
+
 def device():
     """The pretended device."""
     if not _registered:
-        backend_registration._setup_privateuseone_for_python_backend("pretend")
+        backend_registration._setup_privateuseone_for_python_backend("pretend", _Backend())
         _registered.append(torch.device("pretend", 0))
     return _registered[0]
 

@@ -5,6 +5,7 @@ The device is pretended (`tests/pretend_device.py`): a tensor, or a generator, l
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -139,7 +140,9 @@ def test_attacks_on_runs(both, drawn, tmp_path):
 def test_training(both, tmp_path, method):
     options = ("--sigma", 0.25, "--epochs", 2, "--batch-size", 16, "--averaging", 0.5, "--validation", 0.25)
     attacked = ("--attack-radius", 0.1) if method in ("smoothadv", "adversarial") else ()
-    data = ("--dataset", "digits", "--max", 60, "--method", method)
+    digits = certmix.load_dataset("digits", max=60)
+    np.savez(tmp_path / "few.npz", inputs=torch.stack([digits[i][0] for i in range(60)]).numpy(), labels=digits.labels)
+    data = ("--dataset", f"npz:{tmp_path}/few.npz,num_classes=10,grid_levels=16", "--method", method)
     both("train", *data, *options, *attacked, "-q", out=tmp_path / "DEVICE-h.safetensors")
     here, there = (certmix.load_model(str(tmp_path / f"{name}-h.safetensors")) for name in ("cpu", "pretend"))
     assert all(torch.equal(one, other) for one, other in zip(here.parameters(), there.parameters(), strict=True))
