@@ -11,6 +11,7 @@ import torch
 
 import certmix
 import certmix.cli.main
+from certmix.paper.form_attacks import compare_mixing_forms
 from tests.pretend_device import device, pretended
 
 DIGITS = ("--dataset", "digits", "--max", 6)
@@ -99,13 +100,26 @@ def test_prediction(both, pair):
         ("attack", "mixture", "--steps", 2, "--mixing-weight", 0.9),
         ("attack", "mixture", "--steps", 2, "--mixing-weight", 0.9, "--sigma", 0.4, "--gradient-draws", 2),
         ("paper", "confidence", "--steps", 2),
-        ("paper", "forms", "--steps", 1, "--points", 2),
     ],
     ids=lambda command: " ".join(map(str, command[:2])),
 )
 def test_attacks_on_models(both, pair, tmp_path, command):
     here, there = both(*command, *pair, *DIGITS, *BALL, "--batch-size", 4, "--json")
     assert _without_time(here) == _without_time(there)
+
+
+def test_mixing_forms_through_their_gradient_factors(models, monkeypatch):
+    made = []
+    with pretended(monkeypatch):
+        for place in (torch.device("cpu"), device()):
+            g, h = (certmix.load_model(str(path)).to(place) for path in models)
+            made += compare_mixing_forms(
+                certmix.load_dataset("digits", max=3), accurate=g, robust=h, norm="linf", attack_radius=0.1, num_gammas=2,
+                forms=[("top-gradient", "probabilities")], steps=1, losses=["margin"], batch_size=2,
+            )  # fmt: skip
+    here, there = made
+    assert (here.attacked == there.attacked).all()
+    assert (here.clean == there.clean).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -138,10 +152,15 @@ def test_attacks_on_runs(both, drawn, tmp_path):
 
 @pytest.mark.parametrize("method", ["gaussian", "consistency", "smoothadv", "adversarial"])
 def test_training(both, tmp_path, method):
-    options = ("--sigma", 0.25, "--epochs", 2, "--batch-size", 16, "--averaging", 0.5, "--validation", 0.25)
+    noise = () if method == "adversarial" else ("--sigma", 0.25)
+    options = (*noise, "--epochs", 2, "--batch-size", 16, "--averaging", 0.5, "--validation", 0.25)
     attacked = ("--attack-radius", 0.1) if method in ("smoothadv", "adversarial") else ()
     digits = certmix.load_dataset("digits", max=60)
-    np.savez(tmp_path / "few.npz", inputs=torch.stack([digits[i][0] for i in range(60)]).numpy(), labels=digits.labels)
+    np.savez(
+        tmp_path / "few.npz",
+        inputs_train=torch.stack([digits[i][0] for i in range(60)]).numpy(),
+        labels_train=digits.labels,
+    )
     data = ("--dataset", f"npz:{tmp_path}/few.npz,num_classes=10,grid_levels=16", "--method", method)
     both("train", *data, *options, *attacked, "-q", out=tmp_path / "DEVICE-h.safetensors")
     here, there = (certmix.load_model(str(tmp_path / f"{name}-h.safetensors")) for name in ("cpu", "pretend"))
