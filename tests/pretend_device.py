@@ -134,11 +134,13 @@ class Generator(torch.Generator):
         return made
 
 
-class _Generators(TorchFunctionMode):
-    """Refuses a generator of another place than the tensor that it fills."""
+class _Functions(TorchFunctionMode):
+    """Refuses a generator of another place than the tensor that it fills; `tolist()`, which a wrapper refuses, reads."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if func is torch.Tensor.tolist and isinstance(args[0], Elsewhere):
+            return args[0].cpu().tolist()
         generator = kwargs.get("generator")
         if isinstance(generator, Generator):
             own = args[0].device if args and isinstance(args[0], torch.Tensor) else CPU
@@ -162,7 +164,7 @@ def pretended(monkeypatch):
     operations = _Operations()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) then passes by the mode
     try:
-        with _Generators(), operations:
+        with _Functions(), operations:
             yield operations.reads
     finally:
         torch._C._set_only_lift_cpu_tensors(False)

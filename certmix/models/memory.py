@@ -45,7 +45,7 @@ def _kept(model: nn.Module, inputs: Tensor) -> int:
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()  # a tensor that two operations keep is there once
+        storages[storage._cdata] = storage.nbytes()  # a tensor that two operations keep is there once
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
