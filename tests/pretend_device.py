@@ -29,13 +29,16 @@ _registered = []
 
 
 class _Backend(backend_registration._DummyBackendModule):
-    """Has no random state of its own, which torch saves and restores."""
+    """Has no random state of its own, which torch saves and restores, nor autocast, which it asks about."""
 
     def get_rng_state(self, device=None):
         return torch.empty(0, dtype=torch.uint8)
 
     def set_rng_state(self, state, device=None):
         pass
+
+    def get_amp_supported_dtype(self):
+        return [torch.bfloat16]
 
 
 def device():
