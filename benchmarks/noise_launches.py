@@ -59,6 +59,7 @@ def torch_path(kind: str, shape: tuple[int, ...]) -> tuple[int, float]:
     """Noise into a float32 buffer, then what the model converts."""
     device, draws = torch.device("meta"), shape[0]
     noise = make(kind, torch.Size(shape[1:]).numel(), device)
+    noise.audit.keep = lambda part: None  # meta tensors hold nothing to copy
     buffer, clean = torch.empty(shape, device=device), torch.empty(noise.size, device=device)
     with Counting() as counting:
         noise.add_to(buffer.view(draws, -1), clean, index=0, purpose="estimation", start=0)

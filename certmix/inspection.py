@@ -15,9 +15,8 @@ from certmix.models.acceleration import Accelerated
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DenoisedClassifier, DiffusionDenoiser
 from certmix.models.own_range import InRange, in_range_of
+from certmix.models.placement import device_of
 from certmix.runs.store import Statistics
-
-_BATCH = 50
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -89,13 +88,16 @@ def _size(model: torch.nn.Module) -> int:
 
 
 @torch.inference_mode()
-def check_on(model: torch.nn.Module, dataset: OwnData, count: int = 100) -> dict[str, Any]:
+def check_on(
+    model: torch.nn.Module, dataset: OwnData, count: int = 100, *, batch_size: int | None = None
+) -> dict[str, Any]:
     """Clean accuracy on inputs spread over a data set, and whether the model's outputs fit its classes.
 
     Args:
-        model: inputs -> logits.
+        model: inputs -> logits, where it is to run.
         dataset: with labels, as `certmix.sample` takes it.
         count: most inputs to evaluate, evenly spaced.
+        batch_size: inputs evaluated at once; 50 by default.
     Returns: inputs, clean_accuracy, output_shape, and `remarks`: what looks wrong, in words.
     Raises: InvalidArgument: a model that cannot take the inputs.
     """
@@ -103,10 +105,10 @@ def check_on(model: torch.nn.Module, dataset: OwnData, count: int = 100) -> dict
     model = in_range_of(model, dataset)
     positions = [int(i * len(dataset) / min(count, len(dataset))) for i in range(min(count, len(dataset)))]
     part = Subset(dataset, positions)
-    outputs, labels = [], torch.as_tensor(part.labels)
-    for batch, _ in batches(part, _BATCH):
+    outputs, labels, device = [], torch.as_tensor(part.labels), device_of(model)
+    for batch, _ in batches(part, batch_size or 50):
         try:
-            outputs.append(model.eval()(batch))
+            outputs.append(model.eval()(batch.to(device)).cpu())
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise InvalidArgument(f"the model must take inputs of shape {tuple(batch.shape)}, got: {reason}") from None

@@ -11,7 +11,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import pretend_device
+
 torch.set_num_threads(1)
+pretend_device.device()  # before the first gradient, which fixes what devices there are
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton: the noise kernels run on the CPU
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="certmix-tests-")  # calibrations are not the user's

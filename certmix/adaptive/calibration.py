@@ -15,8 +15,9 @@ from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
 from certmix.clean_accuracy import clean_accuracy
 from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
-from certmix.errors import InvalidArgument, need_at_least
+from certmix.errors import InvalidArgument
 from certmix.models import MixedClassifier
+from certmix.models.memory import inputs_at_once
 from certmix.models.placement import device_of
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ def calibrate_mixture(
     sigma: float | None = None,
     draws: int = 500,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> Calibration:
     """Set the shift (and scale) so that clean accuracy on the validation inputs is at least the target, exactly.
 
@@ -71,7 +72,7 @@ def calibrate_mixture(
             it is.
         draws: votes per input, with sigma.
         seed: of the attack and the noise.
-        batch_size: inputs evaluated at once, >= 1.
+        batch_size: inputs evaluated at once, >= 1; by default as `inputs_at_once` says.
     Raises: InvalidArgument: no shift reaches the target, or a value out of range.
     """
     if len(scales) > 1 and budget is None:
@@ -103,27 +104,29 @@ def calibrate_mixture(
 
 
 @torch.no_grad()
-def base_values(mixture: AdaptiveMixture, dataset: Dataset, batch_size: int = 500) -> tuple[Floats, Floats, Floats]:
+def base_values(
+    mixture: AdaptiveMixture, dataset: Dataset, batch_size: int | None = None
+) -> tuple[Floats, Floats, Floats]:
     """`AdaptiveMixture.base_outputs` of a data set: (inputs, classes) twice and (inputs,)."""
-    need_at_least(1, batch_size=batch_size)
-    device = mixture.calibration.device
-    parts = [mixture.base_outputs(inputs.to(device)) for inputs, _ in batches(dataset, batch_size)]
+    size, device = inputs_at_once(dataset.input_shape, mixture, wanted=batch_size), mixture.calibration.device
+    parts = [mixture.base_outputs(inputs.to(device)) for inputs, _ in batches(dataset, size)]
     accurate, robust, numbers = (torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True))
     return accurate, robust, numbers
 
 
 @torch.no_grad()
 def fixed_mixture(
-    *, accurate: nn.Module, robust: nn.Module, validation: Dataset, target: float, batch_size: int = 500
+    *, accurate: nn.Module, robust: nn.Module, validation: Dataset, target: float, batch_size: int | None = None
 ) -> MixedClassifier:
     """The mixture of the largest fixed weight that keeps a clean accuracy on the validation inputs; g votes its softmax.
 
     Its predictions there are the same on a whole interval of weights; the middle is taken, so that float32 keeps them.
     """
+    size = inputs_at_once(validation.input_shape, accurate, robust, wanted=batch_size)
     device = device_of(robust)
     parts = [
         [model(inputs.to(device)).double().softmax(dim=1).cpu() for model in (accurate, robust)]
-        for inputs, _ in batches(validation, batch_size)
+        for inputs, _ in batches(validation, size)
     ]
     g, h = (torch.cat(values).numpy() for values in zip(*parts, strict=True))
     clean = clean_accuracy(g, h, validation.labels)
@@ -140,17 +143,18 @@ def fixed_mixture(
 
 @torch.no_grad()
 def _vote_shares(
-    mixture: AdaptiveMixture, dataset: Dataset, sigma: float, draws: int, seed: int, batch_size: int
+    mixture: AdaptiveMixture, dataset: Dataset, sigma: float, draws: int, seed: int, batch_size: int | None
 ) -> Floats:
     votes = SmoothedAdaptiveMixture(mixture, sigma=sigma, draws=draws, hard=True, seed=seed)
-    device = mixture.calibration.device
-    parts = [votes.smoothed(inputs.to(device)).double().cpu() for inputs, _ in batches(dataset, batch_size)]
+    size, device = inputs_at_once(dataset.input_shape, mixture, wanted=batch_size), mixture.calibration.device
+    parts = [votes.smoothed(inputs.to(device)).double().cpu() for inputs, _ in batches(dataset, size)]
     return np.asarray(torch.cat(parts).numpy())
 
 
-def _accuracy_under_b(model: nn.Module, dataset: Dataset, budget: AttackBudget, batch_size: int) -> float:
+def _accuracy_under_b(model: nn.Module, dataset: Dataset, budget: AttackBudget, batch_size: int | None) -> float:
+    size = inputs_at_once(dataset.input_shape, model, wanted=batch_size)
     device, right = device_of(model), 0
-    for inputs, labels in batches(dataset, batch_size):
+    for inputs, labels in batches(dataset, size):
         x, y = inputs.to(device), labels.to(device)
         with torch.no_grad():
             right += int((model(attack_adaptive(model, x, y, "B", budget)).argmax(dim=1) == y).sum())

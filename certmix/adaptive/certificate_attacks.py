@@ -14,6 +14,7 @@ from certmix.adaptive.smoothed import SmoothedAdaptiveMixture
 from certmix.attacks.certificates import CertificateAttack, attack_inside
 from certmix.attacks.judge import Floats, Judge, Stakes
 from certmix.datasets import Dataset
+from certmix.models.memory import inputs_at_once
 from certmix.rules import LinearRule, Rule
 
 
@@ -33,7 +34,7 @@ def attack_adaptive_certificates(
     votes: int = 10_000,
     significance: float = 1e-6,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int | None = None,
 ) -> CertificateAttack:
     """Attack the mixture at a(x) inside every certified l2 ball, gradients averaged over noise, judged by fresh votes.
 
@@ -54,7 +55,7 @@ def attack_adaptive_certificates(
         votes: fresh draws that judge a point, >= 1.
         significance: of a broken certificate; see `Judge`.
         seed: of starts and noise.
-        batch_size: inputs attacked at once, >= 1.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
     Raises: InvalidArgument: shapes that do not fit, or a value out of range.
     """
     check_setting(setting)
@@ -71,7 +72,7 @@ def attack_adaptive_certificates(
         radius,
         [LinearRule(mixture.floor)],
         share_of_radius=share_of_radius,
-        batch_size=batch_size,
+        batch_size=inputs_at_once(dataset.input_shape, stand_in, wanted=batch_size),
     )
 
 

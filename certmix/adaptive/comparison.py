@@ -23,7 +23,7 @@ def compare_mixtures(
     *,
     settings: Sequence[str] = tuple(SETTINGS),
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Right]:
     """The paper's Table 2: g, h, the fixed weight of the first mixture's clean accuracy, and every mixture, attacked.
@@ -77,7 +77,7 @@ def compare_trade_offs(
     targets: Sequence[float],
     scales: Sequence[float] = (2.0,),
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> TradeOffs:
     """Every mixture at several clean accuracies, beside fixed weights, both models and the oracle; see `trade_off`."""
     first = _first(mixtures)

@@ -14,8 +14,9 @@ from certmix.adaptive.certification import GateValues, MixtureRecord
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
-from certmix.errors import InvalidArgument, need_at_least
+from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
+from certmix.models.memory import inputs_at_once
 from certmix.models.placement import device_of
 
 Right = dict[str, NDArray[np.bool_]]
@@ -28,7 +29,7 @@ def right_under_attack(
     *,
     settings: Sequence[str] = tuple(SETTINGS),
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> Right:
     """Whether a classifier is right on each input: "clean", and under each attack setting; shape (inputs,) each.
 
@@ -41,14 +42,13 @@ def right_under_attack(
         budget: of the attacks.
         settings: among "A", "B", "C", "D".
         seed: of random starts.
-        batch_size: inputs attacked together.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
     """
     for setting in settings:
         check_setting(setting)
-    need_at_least(1, batch_size=batch_size)
-    device = device_of(model)
+    size, device = inputs_at_once(dataset.input_shape, model, wanted=batch_size), device_of(model)
     found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *settings)}
-    for number, (inputs, labels) in enumerate(batches(dataset, batch_size)):
+    for number, (inputs, labels) in enumerate(batches(dataset, size)):
         x, y = inputs.to(device), labels.to(device)
         with torch.no_grad():
             found["clean"].append(model(x).argmax(dim=1) == y)
@@ -67,7 +67,9 @@ def accuracies(right: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in right.items()}
 
 
-def measure_gate(mixture: AdaptiveMixture, dataset: Dataset, *, spec: str = "", batch_size: int = 500) -> GateValues:
+def measure_gate(
+    mixture: AdaptiveMixture, dataset: Dataset, *, spec: str = "", batch_size: int | None = None
+) -> GateValues:
     """What certificates need of an adaptive mixture on clean inputs; see `certmix.adaptive.certification`."""
     accurate, _, numbers = base_values(mixture, dataset, batch_size)
     scale, shift = mixture.calibration.double().tolist()
@@ -113,7 +115,7 @@ def trade_off(
     scales: Sequence[float] = (2.0,),
     settings: Sequence[str] = ("B",),
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> list[TradeOff]:
     """The adaptive mixture against the fixed-weight one at equal clean accuracy, at several targets.
 

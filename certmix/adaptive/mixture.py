@@ -160,7 +160,7 @@ class AdaptiveMixture(nn.Module):
     @property
     def floor(self) -> float:
         """A lower bound on a(x): the number that was asked for, whose float32 in the network is at or above it."""
-        used = np.float32(self.gate_range[0])
+        used = np.float32(float(self.gate_range[0]))
         texts = (str(number) for number in (used, np.nextafter(used, np.float32(0.0))))
         return float(min((text for text in texts if float(text) <= float(used)), key=len))
 

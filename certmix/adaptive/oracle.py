@@ -10,6 +10,7 @@ from certmix.attacks.losses import cross_entropy, margin
 from certmix.attacks.pgd import pgd
 from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
+from certmix.models.memory import inputs_at_once
 from certmix.models.placement import device_of
 
 
@@ -42,15 +43,22 @@ class Oracle(nn.Module):
             return torch.as_tensor(mixed.argmax(dim=1) == labels)
 
     def right_under_attack(
-        self, dataset: Dataset, budget: AttackBudget, *, strong: bool = False, seed: int = 0, batch_size: int = 500
+        self,
+        dataset: Dataset,
+        budget: AttackBudget,
+        *,
+        strong: bool = False,
+        seed: int = 0,
+        batch_size: int | None = None,
     ) -> Right:
         """Where it is right, "clean" and "attacked": by PGD as in B on the smaller of both models' cross-entropies.
 
         A `strong` attack is one APGD run on the smaller of both margins instead, to stand beside C.
         """
+        size = inputs_at_once(dataset.input_shape, self.accurate, self.robust, wanted=batch_size)
         device = device_of(self.robust)
         found: dict[str, list[Tensor]] = {"clean": [], "attacked": []}
-        for number, (inputs, labels) in enumerate(batches(dataset, batch_size)):
+        for number, (inputs, labels) in enumerate(batches(dataset, size)):
             x, y = inputs.to(device), labels.to(device)
             generator = torch.Generator(x.device).manual_seed(seed + 1_000_003 * number)
             moved = self._attack(x, y, budget, generator, strong=strong)

@@ -27,7 +27,7 @@ class SmoothedAdaptiveMixture(nn.Module):
     noise: torch.Tensor
 
     def __init__(
-        self, mixture: AdaptiveMixture, *, sigma: float, draws: int, hard: bool, seed: int = 0, batch_size: int = 10_000
+        self, mixture: AdaptiveMixture, *, sigma: float, draws: int, hard: bool, seed: int = 0, batch_size: int = 1000
     ) -> None:
         super().__init__()
         if not 0.0 < sigma < float("inf"):

@@ -16,6 +16,7 @@ from certmix.datasets import OwnData, as_dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.memory import inputs_at_once
 from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
 from certmix.rules import LinearRule, Rule, ThresholdRule
@@ -58,7 +59,7 @@ def attack_smoothed_mixture(
     draws: int = 16,
     votes: int = 1000,
     seed: int = 0,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttackedAccuracy:
     """l2 attacks of growing radius on the mixture by a rule, h the vote shares of the smoothed robust model, in [0, 1].
@@ -80,7 +81,7 @@ def attack_smoothed_mixture(
         draws: noise draws per gradient, >= 1.
         votes: fresh draws that judge a point, >= 1.
         seed: of starts and noise.
-        batch_size: inputs attacked at once, >= 1.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
         progress: called with (inputs done, in all).
     Returns: AttackedAccuracy.
     Raises: InvalidArgument: no accurate model where it has a say, a rule of another kind, or a value out of range.
@@ -89,16 +90,17 @@ def attack_smoothed_mixture(
         raise InvalidArgument(
             f"accurate must be given unless h decides alone (weight 1 or threshold 0), got none at {rule.label}."
         )
-    need_at_least(1, steps=steps, restarts=restarts, draws=draws, votes=votes, batch_size=batch_size)
+    need_at_least(1, steps=steps, restarts=restarts, draws=draws, votes=votes)
     data = as_dataset(dataset)
     robust, accurate = in_range_of(robust, data), accurate and in_range_of(accurate, data)
     routes = _routes(rule, accurate, SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed))
-    device = device_of(robust)
+    models = [robust] if accurate is None else [robust, accurate]
+    size, device = inputs_at_once(data.input_shape, *models, wanted=batch_size, copies=draws), device_of(robust)
     generator = torch.Generator(device).manual_seed(seed)
     judge = _Fooled(robust, accurate, sigma, rule, grid_levels, votes, generator)
     ascending = sorted(float(radius) for radius in radii)
     tables: list[Tensor] = []
-    for inputs, labels in batches(data, batch_size):
+    for inputs, labels in batches(data, size):
         moved = inputs.to(device), labels.to(device)
         tables.append(_attack_batch(routes, judge, *moved, ascending, steps=steps, restarts=restarts).cpu())
         if progress:

@@ -16,6 +16,7 @@ from certmix.attacks.smoothed import SmoothedClassifier
 from certmix.datasets import Dataset, OwnData, Subset, as_dataset
 from certmix.datasets.batches import stack
 from certmix.errors import CertmixError, InvalidArgument, need_at_least
+from certmix.models.memory import inputs_at_once
 from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
 from certmix.rules import Rule
@@ -91,7 +92,7 @@ def attack_certificates(
     votes: int = 10_000,
     significance: float = 1e-6,
     seed: int = 0,
-    batch_size: int = 300,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CertificateAttack:
     """Attack the smoothed h inside every certified l2 ball, for the worst accurate model there is.
@@ -115,7 +116,7 @@ def attack_certificates(
         votes: fresh draws that judge a point, >= 1.
         significance: of a broken certificate; see `Judge`.
         seed: of starts and noise.
-        batch_size: certificates attacked at once, >= 1; memory holds no more inputs.
+        batch_size: certificates attacked at once, >= 1; memory holds no more inputs; by default as `inputs_at_once` says.
         progress: called with (certificates attacked, in all).
     Returns: CertificateAttack.
     Raises: InvalidArgument: a value out of range, or shapes that do not fit.
@@ -128,9 +129,10 @@ def attack_certificates(
     judge = Judge(robust, sigma, grid_levels, votes, significance, generator)
     model = SmoothedClassifier(robust, sigma=sigma, draws=draws, seed=seed)
     attacker = _WorstAccurateModel(model, judge, restarts, steps)
+    size = inputs_at_once(data.input_shape, robust, wanted=batch_size, copies=draws)
     return attack_inside(
         attacker, judge, data, prediction, radius, rules, share_of_radius=share_of_radius,
-        batch_size=batch_size, progress=progress,
+        batch_size=size, progress=progress,
     )  # fmt: skip
 
 
@@ -155,7 +157,6 @@ def attack_inside(
         )
     if not 0.0 < share_of_radius < 1.0:
         raise InvalidArgument(f"share_of_radius must be in (0, 1), got {share_of_radius}; the certified ball is open.")
-    need_at_least(1, batch_size=batch_size)
     which, rows = np.nonzero(radii > 0)
     device = device_of(judge.base)
     found: list[tuple[Floats, Verdict, Floats]] = []

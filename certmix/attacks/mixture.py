@@ -15,6 +15,7 @@ from certmix.datasets import OwnData, as_dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.memory import inputs_at_once
 from certmix.models.own_range import in_range_of
 from certmix.models.placement import device_of
 from certmix.tables import shapes_repr
@@ -73,7 +74,7 @@ def attack_mixture(
     losses: Sequence[str] = ("cross-entropy", "margin"),
     accurate_vote: str = "class",
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MixtureSweep:
     """Accuracy of log((1 - a) g + a h) against a: clean, under attacks on g and on h, and on the mixture at that a.
@@ -93,7 +94,7 @@ def attack_mixture(
         losses: of PGD; an input counts as right under "mix" where it withstands all; transferred attacks use the first.
         accurate_vote: how g votes, "class" or "softmax"; PGD on the mixture climbs its softmax, which has gradients.
         seed: of the random starts; every batch has its own stream.
-        batch_size: inputs attacked at once, >= 1.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
         progress: called with (inputs done, in all).
     Returns: MixtureSweep.
     Raises: InvalidArgument: an unknown attack, or a value out of range.
@@ -105,7 +106,7 @@ def attack_mixture(
     for name in attacks:
         if name not in ATTACKS or name == "clean":
             raise InvalidArgument(f"attack must be one of {', '.join(list(ATTACKS)[1:])}, got {name!r}.")
-    need_at_least(1, restarts=restarts, batch_size=batch_size)
+    need_at_least(1, restarts=restarts)
     budget = _Budget(norm, attack_radius, steps, restarts, tuple(losses), seed)
     data = as_dataset(dataset)
     accurate, robust = in_range_of(accurate, data), in_range_of(robust, data)
@@ -113,16 +114,17 @@ def attack_mixture(
         MixedClassifier(accurate=accurate, robust=robust, mixing_weight=weight, accurate_vote=accurate_vote).eval()
         for weight in mixing_weight
     ]
+    size = inputs_at_once(data.input_shape, mixtures[0].softened(), wanted=batch_size)
     found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *attacks)}
     flags: list[str] = []
     device = device_of(robust)
-    for number, (inputs, labels) in enumerate(batches(data, batch_size)):
+    for number, (inputs, labels) in enumerate(batches(data, size)):
         right, flagged = _attack_batch(mixtures, inputs.to(device), labels.to(device), attacks, budget.of_batch(number))
         flags += flagged
         for name, rows in right.items():
             found[name].append(rows.cpu())
         if progress:
-            progress(min((number + 1) * batch_size, len(data)), len(data))
+            progress(min((number + 1) * size, len(data)), len(data))
     return MixtureSweep(
         mixing_weight=np.asarray(mixing_weight, dtype=np.float64),
         right={name: torch.cat(parts, dim=1).numpy() for name, parts in found.items()},
@@ -150,7 +152,7 @@ class _Budget:
         """PGD: on the judge by way of the model, or to the model's largest loss where there is no judge."""
         return attack_model(
             model, inputs, labels, norm=self.norm, attack_radius=self.attack_radius, loss=loss, steps=self.steps,
-            restarts=self.restarts, stop_at_success=judge is not None, judge=judge, seed=self.seed,
+            restarts=self.restarts, stop_at_success=judge is not None, judge=judge, batch_size=len(inputs), seed=self.seed,
         )  # fmt: skip
 
 

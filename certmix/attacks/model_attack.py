@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from certmix.attacks.losses import Loss, get_loss
 from certmix.attacks.pgd import per_input, pgd
 from certmix.errors import need_at_least
+from certmix.models.memory import inputs_at_once
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def attack_model(
     clip: tuple[float, float] | None = (0.0, 1.0),
     stop_at_success: bool = True,
     judge: nn.Module | None = None,
-    batch_size: int = 1000,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> AttackResult:
     """PGD against a classifier. Source: Madry et al. 2018, arXiv:1706.06083.
@@ -57,17 +58,18 @@ def attack_model(
         stop_at_success: rest where the model is fooled; False goes on to the largest loss, as an attack that is to
             transfer to another model must, or one whose smallest margin is asked for.
         judge: the classifier that is to be fooled, where `model` only stands in for it since it has gradients.
-        batch_size: inputs per chunk, >= 1.
+        batch_size: inputs per chunk, >= 1; by default as `inputs_at_once` says.
         seed: of the random starts; every chunk has its own stream.
     Returns: AttackResult.
     Raises: InvalidArgument: a value out of range.
     """
-    need_at_least(1, restarts=restarts, batch_size=batch_size)
+    need_at_least(1, restarts=restarts)
+    size = inputs_at_once(inputs.shape[1:], model, wanted=batch_size)
     judged = model if judge is None else judge
     rate = get_loss(loss) if isinstance(loss, str) else loss
     radius = per_input("attack_radius", attack_radius, inputs)
     chunks = []
-    for number, rows in enumerate(torch.split(torch.arange(len(inputs), device=inputs.device), batch_size)):
+    for number, rows in enumerate(torch.split(torch.arange(len(inputs), device=inputs.device), size)):
         generator = torch.Generator(inputs.device).manual_seed(seed + 1_000_003 * number)
         best = inputs[rows].clone()
         open_rows = torch.arange(len(rows), device=inputs.device)
@@ -85,7 +87,7 @@ def attack_model(
                 break
         chunks.append(best)
     perturbed = torch.cat(chunks)
-    return AttackResult(perturbed, is_fooled(judged, perturbed, labels, batch_size=batch_size))
+    return AttackResult(perturbed, is_fooled(judged, perturbed, labels, batch_size=size))
 
 
 def is_fooled(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: int = 1000) -> Tensor:

@@ -118,7 +118,7 @@ def draw_to_certify(
         check_mixture(mixture, sources, promise.certify_votes or ("soft" if draws.votes == "soft" else "hard"))
     leads = draw(plan, output)
     if leads and mixture is not None:
-        record_mixture(out, mixture, sources)
+        record_mixture(out, mixture, sources, execution.device)
     return leads
 
 

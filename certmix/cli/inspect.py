@@ -13,6 +13,7 @@ from certmix.cli.options import (
     JsonOption,
     MaxOption,
     ModelOption,
+    Placement,
     SkipOption,
     SplitOption,
     TrustOption,
@@ -45,6 +46,7 @@ def inspect_command(
     indices: IndicesOption = None,
     model: ModelOption = None,
     trust_model: TrustOption = False,
+    placement: Placement,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a model, a data set or a run is, before sampling.
@@ -98,7 +100,7 @@ def inspect_command(
         loaded = certmix.load_model(target, trust_model=trust_model, **key_values(model))
         found["model"] = {"spec": target, **describe_model(loaded)}
         if data is not None:
-            found["check"] = check_on(loaded, data, count)
+            found["check"] = check_on(placement.place(loaded), data, count, batch_size=placement.batch_size)
     Output(as_json=as_json).show(found, "\n".join(_lines(found)))
 
 

@@ -249,6 +249,23 @@ class ExecutionOptions:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where models run, and how many inputs are there at once."""
+
+    panel: ClassVar[str] = EXECUTION
+    device: DeviceOption = "auto"
+    batch_size: Annotated[
+        int | None, option("--batch-size --batch", "N", "Inputs at a time; what memory holds by default.", COUNT)
+    ] = None
+
+    def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
+        """The model on its device, in eval mode."""
+        from certmix.sampling.devices import choose_device
+
+        return model.eval().to(choose_device(self.device))
+
+
+@dataclass(frozen=True)
 class RuleOptions:
     """How g and h become one classifier."""
 

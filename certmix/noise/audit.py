@@ -5,6 +5,7 @@ distribution that the certificate assumes. All tests together raise a false alar
 """
 
 import math
+from collections import deque
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from certmix.errors import NoiseError
+from certmix.noise.host_copy import HostCopy
 
 _ALARM = 1e-6  # per test and run, spent as 1 / (k (k + 1)) over the looks k = 1, 2, ...
 _ELEMENTS = 1 << 13  # of each call, and no more than a quarter of it, so that the audit costs little beside the noise
@@ -33,7 +35,7 @@ class NoiseAudit:
         self._probabilities = probabilities
         self._kurtosis = 3.0
         self._looks = 0
-        self._waiting: list[torch.Tensor] = []
+        self._waiting: deque[HostCopy] = deque()
         self._seen: set[bytes] = set()
         self._repeated = 0
         self._elements = self._pairs = 0
@@ -60,7 +62,7 @@ class NoiseAudit:
 
     def keep(self, part: torch.Tensor) -> None:
         """Take that share, in a tensor of its own; looked at in `check`, since the host must not wait for a GPU here."""
-        self._waiting.append(part)
+        self._waiting.append(HostCopy(part))
 
     def _take(self, flat: NDArray[np.float32] | NDArray[np.int16]) -> None:
         if flat.size >= 64:
@@ -113,10 +115,12 @@ class NoiseAudit:
         return float(special.chdtrc(kept.sum() - 1, statistic))
 
     def check(self) -> None:
-        """Raise NoiseError where a test's p-value is below its share of 1e-6."""
-        for part in self._waiting:
-            self._take(part.cpu().numpy())
-        self._waiting.clear()
+        """Raise NoiseError where a test's p-value is below its share of 1e-6.
+
+        What has not arrived from a GPU is left for the next call: it belongs to draws whose counts have not either.
+        """
+        while self._waiting and self._waiting[0].arrived():
+            self._take(self._waiting.popleft().numpy())
         self._looks += 1
         level = _ALARM / (self._looks * (self._looks + 1))
         for name, p_value in self.tests().items():

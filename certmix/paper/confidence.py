@@ -15,6 +15,7 @@ from certmix.attacks.model_attack import attack_model
 from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
 from certmix.errors import InvalidArgument, need_at_least
+from certmix.models.memory import inputs_at_once
 from certmix.models.placement import device_of
 from certmix.tables import shapes_repr
 
@@ -59,7 +60,7 @@ def confidence_gaps(
     steps: int = 20,
     restarts: int = 1,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> list[ConfidenceGap]:
     """Gaps on clean and on attacked inputs. Source: Bai et al., arXiv:2301.12554, Table 1 and Section D.2.
 
@@ -72,21 +73,21 @@ def confidence_gaps(
         norm, attack_radius, steps, restarts: see `pgd`.
         attacks: among "pgd" and "auto" (needs the extra `attacks`).
         seed: of the random starts; every batch has its own stream.
-        batch_size: inputs attacked at once, >= 1.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
     Returns: one ConfidenceGap per kind of inputs, clean first.
     Raises: InvalidArgument: an unknown attack, or a value out of range.
     """
     for name in attacks:
         if name not in ("pgd", "auto"):
             raise InvalidArgument(f"attack must be pgd or auto, got {name!r}.")
-    need_at_least(1, restarts=restarts, batch_size=batch_size)
-    device = device_of(model)
+    need_at_least(1, restarts=restarts)
+    size, device = inputs_at_once(dataset.input_shape, model, wanted=batch_size), device_of(model)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in ("clean", *attacks)}
-    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+    for number, (x, y) in enumerate(batches(dataset, size)):
         inputs, labels, stream = x.to(device), y.to(device), seed + 1_000_003 * number
         smallest = attack_model(
             model, inputs, labels, norm=norm, attack_radius=attack_radius, steps=steps, restarts=restarts,
-            loss=probability_margin, stop_at_success=False, seed=stream,
+            loss=probability_margin, stop_at_success=False, batch_size=len(inputs), seed=stream,
         ).inputs  # fmt: skip
         points = {"clean": inputs, "pgd": smallest}
         if "auto" in attacks:

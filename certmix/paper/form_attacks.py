@@ -13,6 +13,7 @@ from certmix.datasets import Dataset
 from certmix.datasets.batches import batches
 from certmix.errors import need_at_least
 from certmix.models import MixedClassifier
+from certmix.models.memory import inputs_at_once
 from certmix.models.placement import device_of
 from certmix.paper.forms import FACTORS, SCALES, MixingForm
 from certmix.tables import shapes_repr
@@ -67,7 +68,7 @@ def compare_mixing_forms(
     steps: int = 20,
     losses: Sequence[str] = ("cross-entropy", "margin"),
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FormCurve]:
     """Every form attacked by PGD through its exact gradients, at gammas that lead evenly from g to h.
@@ -85,22 +86,22 @@ def compare_mixing_forms(
         forms: pairs (factor, on); all eight by default.
         losses: an input counts as right where it withstands PGD with every one of them, and the transferred attacks.
         seed: of the random starts; every batch has its own stream.
-        batch_size: inputs attacked at once, >= 1.
+        batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
         progress: called with (inputs done, in all), both passes counted.
     Returns: one FormCurve per form.
     Raises: InvalidArgument: a value out of range.
     """
     need_at_least(2, num_gammas=num_gammas)
-    need_at_least(1, batch_size=batch_size)
     chosen = [(factor, on) for on in SCALES for factor in FACTORS] if forms is None else list(forms)
     made = [
         MixingForm(accurate=accurate, robust=robust, gamma=1.0, factor=factor, on=on, norm=norm).eval()
         for factor, on in chosen
     ]
+    size = min(inputs_at_once(dataset.input_shape, form, wanted=batch_size) for form in made)
     how = _How(norm, attack_radius, steps, tuple(losses))
     contests: list[list[Contest]] = [[] for _ in made]
     done, total, device = 0, 2 * len(dataset), device_of(robust)
-    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+    for number, (x, y) in enumerate(batches(dataset, size)):
         inputs, labels = x.to(device), y.to(device)
         points = torch.cat([inputs, *how.moved([accurate, robust], inputs, labels, seed + 1_000_003 * number)])
         for form, found in zip(made, contests, strict=True):
@@ -112,7 +113,7 @@ def compare_mixing_forms(
         for weight in TRANSFER_WEIGHTS
     ]
     right = np.zeros((2, len(made), num_gammas))
-    for number, (x, y) in enumerate(batches(dataset, batch_size)):
+    for number, (x, y) in enumerate(batches(dataset, size)):
         inputs, labels, stream = x.to(device), y.to(device), seed + 1_000_003 * number
         moved = how.moved([accurate, robust, *mixtures], inputs, labels, stream)
         for row, (form, values) in enumerate(zip(made, gammas, strict=True)):
@@ -141,7 +142,7 @@ class _How:
     ) -> AttackResult:
         return attack_model(
             model, inputs, labels, norm=self.norm, attack_radius=self.attack_radius, steps=self.steps, seed=seed,
-            loss=loss, stop_at_success=stop,
+            loss=loss, stop_at_success=stop, batch_size=len(inputs),
         )  # fmt: skip
 
     def moved(self, models: Sequence[nn.Module], inputs: Tensor, labels: Tensor, seed: int) -> list[Tensor]:

@@ -29,7 +29,7 @@ def calibrate_batch_size(
         input_shape: of one input.
         device: where it runs.
         key: names the model and its settings; the result is then remembered in the user's cache folder.
-    Returns: rows per pass. A size that does not fit into memory ends the search.
+    Returns: rows per pass. A size that leaves less than a tenth of a GPU's memory, or does not fit, ends the search.
     """
     place = f"{key} {tuple(input_shape)} {_describe(device)} {torch.get_num_threads()}"
     known = _read_cache()
@@ -39,7 +39,10 @@ def calibrate_batch_size(
     for size in _CANDIDATES["cuda" if device.type == "cuda" else "cpu"]:
         try:
             taken = _pass_seconds(model, torch.rand(size, *input_shape, device=device)) + _OVERHEAD[device.type]
+            crowded = _crowded(device)
         except torch.cuda.OutOfMemoryError:
+            crowded = True
+        if crowded:
             torch.cuda.empty_cache()
             break
         if taken / size < (_GAIN * least if best else least):
@@ -64,6 +67,14 @@ def _pass_seconds(model: torch.nn.Module, inputs: torch.Tensor) -> float:
         if taken > _PASS_SECONDS:
             return min(best, taken)
     return best
+
+
+def _crowded(device: torch.device) -> bool:
+    """Whether a pass left less than a tenth of the GPU's memory free: torch keeps what the pass had allocated at most."""
+    if device.type != "cuda":
+        return False
+    free, total = torch.cuda.mem_get_info(device)
+    return free < total / 10
 
 
 def _describe(device: torch.device) -> str:

@@ -63,6 +63,7 @@ class PassPlanner:
     choice_first: bool = False
     open: list[Work] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
+    _ended: bool = False  # there are no more inputs
 
     def __post_init__(self) -> None:
         self._free = list(range(self.slots))[::-1]
@@ -90,11 +91,17 @@ class PassPlanner:
             place += 1
         return segments
 
+    @property
+    def starved(self) -> bool:
+        """Whether the next pass could not be filled now: looks are undecided, and no further input can be opened."""
+        return (not self._free or self._ended) and sum(work.wanted for work in self.open) < self.rows
+
     def _begin(self, begin: Callable[[Work], bool]) -> bool:
         if not self._free:
             return False
         work = Work(self._free[-1], SELECTION, 0, self.num_selection)
         if not begin(work):
+            self._ended = True
             return False
         self._free.pop()
         self.open.append(work)

@@ -120,6 +120,8 @@ def _forward(model: torch.nn.Module, batch: torch.Tensor, name: str) -> torch.Te
     """The model's outputs, with a shape it cannot take reported in one line."""
     try:
         outputs = model(batch)
+    except torch.cuda.OutOfMemoryError:
+        raise  # a batch size that is too large, not a model that takes no such inputs
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise SamplingError(

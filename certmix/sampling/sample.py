@@ -18,7 +18,7 @@ import torch
 from certmix.certification.schedule import Schedule
 from certmix.datasets import Dataset, OwnData, as_dataset
 from certmix.datasets.base import bounds_of
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
 from certmix.models.own_range import in_range_of
 from certmix.noise import describe_noise, make_noise
@@ -38,7 +38,7 @@ from certmix.runs.writer import RunWriter
 from certmix.sampling.batch_size import calibrate_batch_size
 from certmix.sampling.devices import choose_device, compile_model
 from certmix.sampling.execution import Execution
-from certmix.sampling.loop import DrawLoop, DrawPlan
+from certmix.sampling.loop import NO_MEMORY, DrawLoop, DrawPlan
 from certmix.sampling.probe import Answers, probe, refuse_other_model, tolerance
 from certmix.version import __version__
 
@@ -144,7 +144,7 @@ def sample(
         rows = how.batch_size or _calibrated(robust, data, device, draws.model.sha256)
         # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
         rows = rows if how.exact_batch else min(rows, len(data) * (num_selection + num_estimation))
-        answers = _probe(evaluated, accurate, data, rows, sigma, device)
+        answers, rows = _probe(evaluated, accurate, data, rows, sigma, device)
         return Manifest(fixed, answers, _environment(device, rows, how.compile))
 
     manifest = _shared(how, first_manifest, str(out))
@@ -177,7 +177,7 @@ def _draw_into(
             "missing", lambda: [position for position in mine if indices[position] not in writer.done]
         )
         if resuming and missing:
-            answers = _probe(loop.robust, loop.accurate, loop.dataset, loop.batch, manifest.draws.sigma, loop.device)
+            answers, _ = _probe(loop.robust, loop.accurate, loop.dataset, loop.batch, manifest.draws.sigma, loop.device)
             refuse_other_model(manifest.probe, answers, str(out), tolerance(loop.robust))
         before = len(mine) - len(missing)
 
@@ -264,11 +264,18 @@ def _probe(
     batch: int,
     sigma: float,
     device: torch.device,
-) -> Answers:
-    """Probe both models; the robust one's answers are kept."""
-    if accurate is not None:
-        probe(accurate, dataset, batch=batch, sigma=sigma, device=device, name="accurate")
-    return probe(robust, dataset, batch=batch, sigma=sigma, device=device, name="robust")
+) -> tuple[Answers, int]:
+    """Probe both models, with half as many rows where memory does not hold them: the robust one's answers, and the rows."""
+    models = [("robust", robust)] if accurate is None else [("accurate", accurate), ("robust", robust)]
+    try:
+        return [probe(model, dataset, batch=batch, sigma=sigma, device=device, name=name) for name, model in models][
+            -1
+        ], batch
+    except torch.cuda.OutOfMemoryError:
+        if batch == 1:
+            raise SamplingError(NO_MEMORY) from None
+    torch.cuda.empty_cache()
+    return _probe(robust, accurate, dataset, batch // 2, sigma, device)
 
 
 def _report(records: Iterator[InputRecord], total: int, progress: Progress | None) -> Iterator[InputRecord]:

@@ -136,7 +136,7 @@ def test_ties_of_32_bits_are_decided_by_all_64(monkeypatch):
     wanted = np.searchsorted(table, uniform, side="right").astype(np.int64) - clip_range(0.333, 16)[1]
     device.audit = NoiseAudit(probabilities(0.333, 16))
     _drawn(device, torch.zeros(2, 64, device=DEVICE), torch.zeros(64), index=0, purpose="selection", start=0)
-    assert np.array_equal(device.audit._waiting[0].cpu().numpy(), wanted.reshape(-1))
+    assert np.array_equal(device.audit._waiting[0].numpy(), wanted.reshape(-1))
 
 
 @pytest.mark.parametrize("kind", ["integer", "float"])
@@ -144,7 +144,7 @@ def test_the_audit_sees_the_first_of_the_noise_used(kind):
     audit = NoiseAudit(probabilities(0.333, 16) if kind == "integer" else None)
     host, device = _pair(kind, 64, audit=audit)
     noisy = _drawn(device, torch.zeros(40, 64, device=DEVICE), torch.zeros(64), index=0, purpose="estimation", start=0)
-    part = audit._waiting[0].cpu()
+    part = torch.from_numpy(audit._waiting[0].numpy())
     assert part.numel() == audit.share(40 * 64) == 640
     if kind == "integer":
         assert torch.equal(part, host.integers(0, "estimation", 0, 10).reshape(-1))

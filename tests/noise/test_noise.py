@@ -10,6 +10,7 @@ from scipy import special
 from certmix.errors import InvalidArgument
 from certmix.noise import GaussianNoise, IntegerNoise, NoiseAudit
 from certmix.noise.table import clip_range, probabilities, thresholds
+from tests.pretend_device import device, pretended
 
 CPU = torch.device("cpu")
 
@@ -148,13 +149,18 @@ def test_a_tied_audit_of_good_noise_passes_many_looks():
 
 
 @pytest.mark.parametrize("kind", ["float", "integer"])
-def test_the_device_path_leaves_nothing_on_the_host(kind):
-    # On the meta device no value exists, and an operation that mixes it with a tensor of the host fails.
-    device = torch.device("meta")
-    if kind == "integer":
-        noise = IntegerNoise(3, 0.25, 105, device, levels=255, audit=NoiseAudit(probabilities(0.25, 255)))
-    else:
-        noise = GaussianNoise(3, 0.25, 105, device, audit=NoiseAudit())
-    images = torch.zeros(6, 3, 5, 7, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
-    noise.add_to(images, torch.zeros(105, device=device), index=0, purpose="estimation", start=0)
-    assert noise.audit._waiting[0].device == device
+def test_the_device_path_draws_the_hosts_values_and_leaves_nothing_on_the_host(kind, monkeypatch):
+    drawn = []
+    with pretended(monkeypatch) as reads:
+        for place in (torch.device("cpu"), device()):
+            if kind == "integer":
+                noise = IntegerNoise(3, 0.25, 105, place, levels=255, audit=NoiseAudit(probabilities(0.25, 255)))
+            else:
+                noise = GaussianNoise(3, 0.25, 105, place, audit=NoiseAudit())
+            images = torch.zeros(6, 3, 5, 7, dtype=torch.bfloat16, device=place).to(memory_format=torch.channels_last)
+            noise.add_to(images, torch.zeros(105, device=place), index=0, purpose="estimation", start=0)
+            assert sum(reads.values()) == (place != torch.device("cpu"))  # the audit's share
+            drawn.append(images.cpu())
+            noise.check()
+            reads.clear()
+    assert torch.equal(*drawn)

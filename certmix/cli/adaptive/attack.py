@@ -8,12 +8,12 @@ import typer
 
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, HeldOut
-from certmix.cli.attack.options import Placement
 from certmix.cli.command import command, option
 from certmix.cli.options import (
     AttackRadiusOption,
     MaxOption,
     NormOption,
+    Placement,
     RestartsOption,
     ScaleOption,
     SeedOption,

@@ -7,9 +7,8 @@ import typer
 
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, GateRangeOption, HeldOut, TargetOption
-from certmix.cli.attack.options import Placement
 from certmix.cli.command import command, option
-from certmix.cli.options import ForceOption, JsonOption, NormOption, QuietOption, ScaleOption, SigmaOption
+from certmix.cli.options import ForceOption, JsonOption, NormOption, Placement, QuietOption, ScaleOption, SigmaOption
 from certmix.cli.output import Output
 from certmix.cli.values import RADIUS, output_path
 

@@ -29,13 +29,15 @@ def check_mixture(path: str, sources: Sources, votes: str) -> None:
     check_votes(float(mixture.logit_scales[1]), votes)
 
 
-def record_mixture(run: Path, path: str, sources: Sources) -> None:
+def record_mixture(run: Path, path: str, sources: Sources, device: str) -> None:
     """Write the gate at a run's inputs into its folder. Raises InvalidArgument: other base models than the run's."""
     from certmix.adaptive.certification import check_bases, write_gate
     from certmix.adaptive.evaluation import measure_gate
     from certmix.runs.manifest import read_manifest
+    from certmix.sampling.devices import choose_device
 
-    values = measure_gate(_load(path, sources), sources.load_dataset(), spec=path)
+    mixture = _load(path, sources).to(choose_device(device))
+    values = measure_gate(mixture, sources.load_dataset(), spec=path)
     check_bases(values, read_manifest(run).draws)
     write_gate(run, values)
 

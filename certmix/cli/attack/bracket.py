@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import (
-    AttackedOption,
-    GradientDrawsOption,
-    JudgingDrawsOption,
-    Placement,
-    certify_hard_votes,
-)
+from certmix.cli.attack.options import AttackedOption, GradientDrawsOption, JudgingDrawsOption, certify_hard_votes
 from certmix.cli.command import command
 from certmix.cli.options import (
     AccurateVoteOption,
     CertifierOption,
     FailureProbabilityOption,
     MixingWeightOption,
+    Placement,
     RadiiOption,
     RestartsOption,
     RuleOptions,

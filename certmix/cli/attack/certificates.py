@@ -6,19 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import (
-    AttackedOption,
-    GradientDrawsOption,
-    JudgingDrawsOption,
-    Placement,
-    certify_hard_votes,
-)
+from certmix.cli.attack.options import AttackedOption, GradientDrawsOption, JudgingDrawsOption, certify_hard_votes
 from certmix.cli.command import command, option
 from certmix.cli.options import (
     CERTIFIERS,
     FailureProbabilityOption,
     JsonOption,
     MixingWeightOption,
+    Placement,
     QuietOption,
     RestartsOption,
     RuleOptions,

@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import AnyNormOption, Placement, listed
+from certmix.cli.attack.options import AnyNormOption, listed
 from certmix.cli.command import command, need, option
-from certmix.cli.options import AttackRadiusOption, MixingWeightOption, RestartsOption, SeedOption, Sources, StepsOption
+from certmix.cli.options import (
+    AttackRadiusOption,
+    MixingWeightOption,
+    Placement,
+    RestartsOption,
+    SeedOption,
+    Sources,
+    StepsOption,
+)
 from certmix.cli.output import Output
 from certmix.cli.values import COUNT, Numbers
 
@@ -48,6 +56,7 @@ def lipschitz_command(
     from certmix.errors import InvalidArgument
     from certmix.lipschitz import LipschitzEstimate, estimate_local_lipschitz, local_lipschitz_radius
     from certmix.lipschitz_bounds import LipschitzBound, bound_local_lipschitz
+    from certmix.models.memory import inputs_at_once
     from certmix.models.placement import device_of
 
     need("attack lipschitz", robust=sources.robust, dataset=sources.dataset)
@@ -58,7 +67,8 @@ def lipschitz_command(
         )
     h = placement.place(sources.load_model(str(sources.robust)))
     estimates, bounds, device = [], [], device_of(h)
-    for number, (inputs, _) in enumerate(batches(data, placement.batch_size)):
+    size = inputs_at_once(data.input_shape, h, wanted=placement.batch_size)
+    for number, (inputs, _) in enumerate(batches(data, size)):
         estimates.append(
             estimate_local_lipschitz(
                 h, inputs.to(device), attack_radius=attack_radius, norm=norm, steps=steps, restarts=restarts,

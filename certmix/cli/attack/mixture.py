@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from certmix.cli.attack import app
-from certmix.cli.attack.options import AnyNormOption, GradientDrawsOption, Placement
+from certmix.cli.attack.options import AnyNormOption, GradientDrawsOption
 from certmix.cli.command import command, need, option
 from certmix.cli.options import (
     AccurateVoteOption,
     AttackRadiusOption,
     MixingWeightOption,
+    Placement,
     RestartsOption,
     SeedOption,
     SigmaOption,

@@ -1,16 +1,12 @@
 """Options that commands which attack share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from certmix.cli.command import option
-from certmix.cli.options import EXECUTION, DeviceOption
 from certmix.cli.values import COUNT, RADIUS, Numbers, choice
 
 if TYPE_CHECKING:
-    import torch
-
     from certmix.certification.certify import Certificates
     from certmix.rules import Rule
     from certmix.runs.store import Statistics
@@ -25,21 +21,6 @@ AnyNormOption = Annotated[str, option("--norm", "NAME", "linf, l2 or l1.", choic
 GradientDrawsOption = Annotated[int, option("--gradient-draws", "N", "Noise draws per gradient.", COUNT)]
 JudgingDrawsOption = Annotated[int, option("--judging-draws", "N", "Fresh draws that judge an attack.", COUNT)]
 AttackedOption = Annotated[int | None, option("--max-inputs --max", "N", "Attack at most N inputs.", COUNT)]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where models run, and how many inputs are there at once."""
-
-    panel: ClassVar[str] = EXECUTION
-    device: DeviceOption = "auto"
-    batch_size: Annotated[int, option("--batch-size --batch", "N", "Inputs at a time.", COUNT)] = 250
-
-    def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
-        """The model on its device, in eval mode."""
-        from certmix.sampling.devices import choose_device
-
-        return model.eval().to(choose_device(self.device))
 
 
 def certify_hard_votes(

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from certmix.cli.attack.options import AnyNormOption, Placement
+from certmix.cli.attack.options import AnyNormOption
 from certmix.cli.command import command, need, option
-from certmix.cli.options import AttackRadiusOption, RestartsOption, SeedOption, Sources, StepsOption
+from certmix.cli.options import AttackRadiusOption, Placement, RestartsOption, SeedOption, Sources, StepsOption
 from certmix.cli.output import Output
 from certmix.cli.paper import app
 from certmix.cli.values import choice

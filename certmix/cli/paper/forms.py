@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from certmix.cli.attack.options import AnyNormOption, Placement
+from certmix.cli.attack.options import AnyNormOption
 from certmix.cli.command import command, need, option
-from certmix.cli.options import AttackRadiusOption, SeedOption, Sources, StemOption, StepsOption
+from certmix.cli.options import AttackRadiusOption, Placement, SeedOption, Sources, StemOption, StepsOption
 from certmix.cli.output import Output
 from certmix.cli.paper import app
 from certmix.cli.values import whole
