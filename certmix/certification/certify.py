@@ -13,7 +13,7 @@ from certmix.certifiers.arguments import check_mixing_weight
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
 from certmix.promise import Interval, MeanBound, Promise, Votes
-from certmix.rules import LinearRule, Rule
+from certmix.rules import Form, LinearRule, Rule
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -31,16 +31,16 @@ class Certificates:
         prediction: class of the robust model, shape (inputs,), int64; ABSTAIN (-1) where none was selected. The
             certificate by rule k says something about it only where radius[k] > 0.
         radius: shape (rules, inputs), float64, pixel units; 0 = nothing certified (the certifier abstains).
-        rules: how g and h become one classifier, one per row of radii.
+        rules: how g and h become one classifier, one per row of radii; or one chain.
         certifier: name of the certifier.
-        sigma: standard deviation of the noise, in [0, 1] pixel units.
+        sigma: standard deviation of the noise, in [0, 1] pixel units; of a chain, its first node's.
         promise: how the failure probability was spent; None where the bounds' source does not say.
         labels, indices: true classes and stable positions, shape (inputs,), when known.
     """
 
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
-    rules: tuple[Rule, ...]
+    rules: tuple[Form, ...]
     certifier: str
     sigma: float
     promise: Promise | None = None

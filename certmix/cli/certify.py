@@ -177,7 +177,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
     Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
     """
     from certmix.errors import InvalidArgument
-    from certmix.runs.manifest import MANIFEST
 
     if out is None:
         if len(run.folders) > 1:
@@ -185,7 +184,15 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
         return run.folders[0]
     if runs > 1:
         raise InvalidArgument(f"--out takes what is derived of one run, got {runs} runs of other draws; certify each.")
-    for folder in (out, *out.absolute().parents):
-        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in run.folders]:
-            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")
+    outside_runs(out, own=run.folders)
     return out
+
+
+def outside_runs(out: Path, own: Sequence[Path] = ()) -> None:
+    """Refuse a folder that is, or lies in, a run's, but for the one folder of a run's own. Raises InvalidArgument."""
+    from certmix.errors import InvalidArgument
+    from certmix.runs.manifest import MANIFEST
+
+    for folder in (out, *out.absolute().parents):
+        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in own]:
+            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")
