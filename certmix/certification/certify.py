@@ -25,7 +25,7 @@ class Certificates:
 
     Guarantee: for each input separately, with probability at least 1 - promise.failure_probability over the draws, the
     mixture by rules[k] predicts prediction[i] on the open l2 ball of radius[k, i], whatever the accurate model is; that
-    holds for all rules at once.
+    holds for all rules at once, or for each by itself where the certifier is "cdf".
 
     Attributes:
         prediction: class of the robust model, shape (inputs,), int64; ABSTAIN (-1) where none was selected. The
@@ -73,8 +73,9 @@ def certify(
     """Certified radii of the mixture by any number of rules, from one set of draws.
 
     One region (p_A, p_B) covers every rule, weight and radius at once, so that asking for more costs no confidence. It
-    covers every certifier that uses (p_A, p_B) too; "cdf" spends the failure probability anew on distributions, so that
-    taking the better of it and another certifier, input by input, can be wrong twice as often.
+    covers every certifier that uses (p_A, p_B) too. "cdf" spends the failure probability anew on distributions, so that
+    taking the better of it and another certifier, input by input, can be wrong twice as often; and where an input is
+    certified by its distributions, the promise is of each rule by itself: other rules may rest on another rival's.
 
     Args:
         statistics_or_bounds: votes, or bounds on the smoothed probabilities.

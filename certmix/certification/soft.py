@@ -27,15 +27,7 @@ _REFERENCE_WEIGHT = 0.75  # at which the selection draws choose between mean and
 Floats = NDArray[np.float64]
 
 
-def soft_bounds(
-    votes: SoftVotes,
-    promise: Promise,
-    *,
-    sigma: float,
-    total_variation: float = 0.0,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
-) -> ProbabilityBounds:
+def soft_bounds(votes: SoftVotes, promise: Promise, *, sigma: float, total_variation: float = 0.0) -> ProbabilityBounds:
     """Bounds on the smoothed class probabilities, from the estimation draws.
 
     The rival bound is the largest over the rivals, each at the whole remaining failure probability: the worst rival is one
@@ -47,7 +39,6 @@ def soft_bounds(
         promise: how the failure probability is spent.
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; taken off both bounds.
-        labels, indices: carried along.
     """
     lower, upper = _mean_bounds(
         (votes.top("estimation"), votes.rival("estimation")),
@@ -62,8 +53,6 @@ def soft_bounds(
         rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
         sigma=sigma,
         promise=promise,
-        labels=labels,
-        indices=indices,
     )
 
 
@@ -120,13 +109,7 @@ def tail_bounds(histograms: Histograms, failure_probability: float) -> Floats:
 
 
 def distribution_bounds(
-    votes: SoftVotes,
-    promise: Promise,
-    *,
-    sigma: float,
-    total_variation: float = 0.0,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
+    votes: SoftVotes, promise: Promise, *, sigma: float, total_variation: float = 0.0
 ) -> DistributionBounds:
     """Bounds for the CDF certificate; means or distribution are chosen per input from the selection draws alone.
 
@@ -142,7 +125,7 @@ def distribution_bounds(
         raise InvalidArgument(
             f"interval must be pair for certifier 'cdf', got {promise.interval!r}; it bounds every rival."
         )
-    means = soft_bounds(votes, promise, sigma=sigma, total_variation=total_variation, labels=labels, indices=indices)
+    means = soft_bounds(votes, promise, sigma=sigma, total_variation=total_variation)
     top, tails = (
         np.maximum(np.nextafter(tail_bounds(one, promise.failure_probability) - total_variation, -1.0), 0.0)
         for one in (votes.top("estimation"), votes.difference("estimation"))

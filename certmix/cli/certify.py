@@ -123,6 +123,7 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
     """Refuse certificates that the draws asked for cannot give. Raises InvalidArgument."""
     from certmix.errors import InvalidArgument
 
+    promise.able(promise.rules())
     soft = draws.votes != "hard"
     if promise.certify_votes == "soft" and not soft:
         raise InvalidArgument("--certify-votes soft needs --votes soft or both, got hard.")
@@ -155,9 +156,10 @@ def certify_runs(
     adaptive = summarise_adaptive(folders, promise.certify_votes)  # type: ignore[arg-type]  # checked while parsing
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
-    rows, runs, captions = [], [], []
+    wanted = list(dict.fromkeys([*asked, *floors]))
+    rows, runs, captions = [], [], promise.left_out(wanted)
     for run, target in zip(found, targets, strict=True):
-        made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
+        made = promise.certify(run.statistics, wanted)
         rows += accuracy_rows(made, radii)
         files = write_certificates(target, made, seconds=run.statistics.seconds, force=force)
         assert made[0].promise is not None

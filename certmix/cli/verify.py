@@ -73,8 +73,10 @@ def verify_command(
     folder = certificates or (runs[0] if len(nodes) == 1 else None)
     published = [] if folder is None else check_published(nodes, folder, result, required=certificates is not None)
     made = published or _certified(nodes, promise)
-    for own in [] if published else made:
-        check_made(nodes, own, result)
+    if not published:
+        result.remarks += [] if len(nodes) > 1 else [line.rstrip(".") for line in promise.left_out(promise.rules())]
+        for own in made:
+            check_made(nodes, own, result)
     escape = {str(forged): result.escape_probability(forged) for forged in _forged(len(nodes[0]))}
     draws = [node.draws.to_json() for node in nodes]
     values = {"holds": result.holds, **vars(result), "escape": escape, "draws": draws[0], "nodes": draws}

@@ -52,6 +52,10 @@ class Form(Protocol):
 class Rule(Form, Protocol):
     """A mixed classifier of g and the smoothed h."""
 
+    def takes(self, certifier: Certifier) -> bool:
+        """Whether the certifier knows enough of h for this rule: `radius` raises where it does not."""
+        ...
+
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """Certified radii, shape (inputs,), pixel units; 0 where nothing is certified.
 

@@ -92,6 +92,10 @@ class ThresholdRule:
         """Such as "threshold 0.45"."""
         return f"threshold {self.threshold:g}"
 
+    def takes(self, certifier: Certifier) -> bool:
+        """See `Rule.takes`."""
+        return certifier.envelope is not None or certifier.votes == "soft"
+
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i.
 
