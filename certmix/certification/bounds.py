@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -199,14 +200,8 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
     if promise.votes == "soft":
         assert statistics.soft is not None
         made = distribution_bounds if distributions else soft_bounds
-        return made(
-            statistics.soft,
-            promise,
-            sigma=statistics.sigma,
-            total_variation=total_variation,
-            labels=statistics.labels,
-            indices=statistics.indices,
-        )
+        bounds = made(statistics.soft, promise, sigma=statistics.sigma, total_variation=total_variation)
+        return replace(bounds, labels=statistics.labels, indices=statistics.indices)
     return pair_bounds(
         whole_votes(statistics, promise),
         promise,

@@ -13,7 +13,7 @@ from certmix.certifiers.arguments import check_mixing_weight
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
 from certmix.promise import Interval, MeanBound, Promise, Votes
-from certmix.rules import LinearRule, Rule
+from certmix.rules import Form, LinearRule, Rule
 from certmix.tables import short_list
 
 if TYPE_CHECKING:
@@ -26,22 +26,22 @@ class Certificates:
 
     Guarantee: for each input separately, with probability at least 1 - promise.failure_probability over the draws, the
     mixture by rules[k] predicts prediction[i] on the open l2 ball of radius[k, i], whatever the accurate model is; that
-    holds for all rules at once.
+    holds for all rules at once, or for each by itself where the certifier is "cdf".
 
     Attributes:
         prediction: class of the robust model, shape (inputs,), int64; ABSTAIN (-1) where none was selected. The
             certificate by rule k says something about it only where radius[k] > 0.
         radius: shape (rules, inputs), float64, pixel units; 0 = nothing certified (the certifier abstains).
-        rules: how g and h become one classifier, one per row of radii.
+        rules: how g and h become one classifier, one per row of radii; or one chain.
         certifier: name of the certifier.
-        sigma: standard deviation of the noise, in [0, 1] pixel units.
+        sigma: standard deviation of the noise, in [0, 1] pixel units; of a chain, its first node's.
         promise: how the failure probability was spent; None where the bounds' source does not say.
         labels, indices: true classes and stable positions, shape (inputs,), when known.
     """
 
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
-    rules: tuple[Rule, ...]
+    rules: tuple[Form, ...]
     certifier: str
     sigma: float
     promise: Promise | None = None
@@ -79,8 +79,9 @@ def certify(
     """Certified radii of the mixture by any number of rules, from one set of draws.
 
     One region (p_A, p_B) covers every rule, weight and radius at once, so that asking for more costs no confidence. It
-    covers every certifier that uses (p_A, p_B) too; "cdf" spends the failure probability anew on distributions, so that
-    taking the better of it and another certifier, input by input, can be wrong twice as often.
+    covers every certifier that uses (p_A, p_B) too. "cdf" spends the failure probability anew on distributions, so that
+    taking the better of it and another certifier, input by input, can be wrong twice as often; and where an input is
+    certified by its distributions, the promise is of each rule by itself: other rules may rest on another rival's.
 
     Args:
         statistics_or_bounds: votes, or bounds on the smoothed probabilities.

@@ -126,6 +126,7 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
     """Refuse certificates that the draws asked for cannot give. Raises InvalidArgument."""
     from certmix.errors import InvalidArgument
 
+    promise.able(promise.rules())
     soft = draws.votes != "hard"
     if promise.certify_votes == "soft" and not soft:
         raise InvalidArgument("--certify-votes soft needs --votes soft or both, got hard.")
@@ -157,9 +158,10 @@ def certify_runs(
     adaptive = summarise_adaptive(folders, promise.certify_votes)  # type: ignore[arg-type]  # checked while parsing
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
-    rows, runs, captions = [], [], []
+    wanted = list(dict.fromkeys([*asked, *floors]))
+    rows, runs, captions = [], [], promise.left_out(wanted)
     for run, target in zip(found, targets, strict=True):
-        made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
+        made = promise.certify(run.statistics, wanted)
         rows += accuracy_rows(made, radii)
         files = publish(run, target, made, radii, force=force)
         assert made[0].promise is not None
@@ -200,7 +202,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
     Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
     """
     from certmix.errors import InvalidArgument
-    from certmix.runs.manifest import MANIFEST
 
     if out is None:
         if len(run.folders) > 1:
@@ -208,7 +209,15 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
         return run.folders[0]
     if runs > 1:
         raise InvalidArgument(f"--out takes what is derived of one run, got {runs} runs of other draws; certify each.")
-    for folder in (out, *out.absolute().parents):
-        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in run.folders]:
-            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")
+    outside_runs(out, own=run.folders)
     return out
+
+
+def outside_runs(out: Path, own: Sequence[Path] = ()) -> None:
+    """Refuse a folder that is, or lies in, a run's, but for the one folder of a run's own. Raises InvalidArgument."""
+    from certmix.errors import InvalidArgument
+    from certmix.runs.manifest import MANIFEST
+
+    for folder in (out, *out.absolute().parents):
+        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in own]:
+            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")

@@ -299,14 +299,37 @@ class PromiseOptions(RuleOptions):
         """Certifiers; the exact one where none was given."""
         return self.certifier or ["exact"]
 
+    def able(self, rules: "Sequence[Rule]") -> "dict[str, list[Rule]]":
+        """The rules that each certifier can certify, if any. Raises InvalidArgument where none can certify one."""
+        from certmix.certifiers import get_certifier
+        from certmix.errors import InvalidArgument
+
+        found = {name: [rule for rule in rules if rule.takes(get_certifier(name))] for name in self.certifiers}
+        if not any(found.values()):
+            raise InvalidArgument(
+                "--certifier must know more of h than its margin for a threshold (exact, theorem-3.5, cdf), got "
+                f"{', '.join(found)}."
+            )
+        return {name: chosen for name, chosen in found.items() if chosen}
+
+    def left_out(self, rules: "Sequence[Rule]") -> list[str]:
+        """A line for each certifier that cannot certify all of the rules."""
+        able = self.able(rules)
+        missing = {name: [rule.label for rule in rules if rule not in able.get(name, [])] for name in self.certifiers}
+        return [
+            f"{name} knows h's margin only and has no row of {', '.join(labels)}."
+            for name, labels in missing.items()
+            if labels
+        ]
+
     def certify(self, statistics: "Statistics", rules: "Sequence[Rule]") -> "list[Certificates]":
-        """Certificates of stored votes, one for each certifier."""
+        """Certificates of stored votes, one for each certifier, of the rules that it can certify."""
         from certmix.certification.certify import certify
 
         return [
             certify(
                 statistics,
-                rules=rules,
+                rules=chosen,
                 certifier=name,
                 failure_probability=self.failure_probability,
                 interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
@@ -315,7 +338,7 @@ class PromiseOptions(RuleOptions):
                 real_valued=self.real_valued,
                 confidence=self.confidence,
             )
-            for name in self.certifiers
+            for name, chosen in self.able(rules).items()
         ]
 
     def promise(self, statistics: "Statistics") -> "Promise":

@@ -1,30 +1,27 @@
 """Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from certmix.certification.bounds import promise_of
 from certmix.certification.certify import Certificates, certify
-from certmix.certification.chain import ChainCertificates
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
-from certmix.rules import FamilyRule, Rule
+from certmix.rules import FamilyRule, Form, Rule
 from certmix.runs.store import Statistics
 from certmix.verification.formulas import (
     Bounds,
-    Node,
     bounds_of_counts,
     certifies,
-    certifies_chain,
     certifies_family,
     certifies_threshold,
     number,
 )
 from certmix.verification.redraw import Verification
 
-_LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
+LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 
 
 def check_certificates(statistics: Statistics, certificates: Certificates, result: Verification) -> None:
@@ -66,8 +63,8 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
             inside = (number(stated) + number(offset)) / sigma
             if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside):
                 result.differences.append(f"{said} is above what the votes support")
-            elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS):
-                result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
+            elif _certifies(rule, certificates.certifier, bounds, inside + LOSS):
+                result.differences.append(f"{said} is over {LOSS:g} sigma below the recomputed one")
 
 
 def _about_this_run(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> bool:
@@ -78,10 +75,16 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
         if stated is not None and not np.array_equal(stated, getattr(statistics, column)):
             result.differences.append(f"{name}: {column} of the certificates are not those of the run")
     result.note(f"{name}: sigma of the certificates, against the run", certificates.sigma, statistics.sigma)
+    result.differences += [f"{name}: {why}" for why in broken_promise(statistics, promise, promise.failure_probability)]
+    return len(result.differences) == before
+
+
+def broken_promise(statistics: Statistics, promise: Promise, failure_probability: float) -> list[str]:
+    """Why the run cannot keep a promise at its share of the failure probability, in a line; none where it can."""
     try:
         promise_of(
             statistics,
-            failure_probability=promise.failure_probability,
+            failure_probability=failure_probability,
             interval=promise.interval,
             votes=promise.votes,
             mean_bound=promise.mean_bound,
@@ -89,11 +92,11 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
             confidence=promise.confidence,
         )
     except InvalidArgument as error:
-        result.differences.append(f"{name}: the run cannot keep the promise of the certificates: {error}")
-    return len(result.differences) == before
+        return [f"the run cannot keep the promise of the certificates: {error}"]
+    return []
 
 
-def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
+def _certifies(rule: Form, certifier: str, bounds: Bounds, radius: Any) -> bool:
     """Whether theory certifies `radius` (in units of sigma) by this rule."""
     if isinstance(rule, FamilyRule):
         weight, exponent = number(rule.rival_weight), None if rule.exponent is None else number(rule.exponent)
@@ -104,45 +107,7 @@ def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
     return formula(certifier, bounds, number(rule.parameter), radius)
 
 
-def check_chain(
-    runs: Sequence[Statistics],
-    certificates: ChainCertificates,
-    result: Verification,
-    *,
-    confidence: float | None = None,
-) -> None:
-    """Recompute every radius of a chain at 50 digits, by the recursion itself; as `check_certificates`.
-
-    Args:
-        runs: the stored votes of every node.
-        certificates: of those votes.
-        result: takes the findings.
-        confidence: of confident votes; None for hard ones.
-    """
-    share = certificates.failure_probability / len(runs)
-    for row, index in enumerate(certificates.indices.tolist()):
-        votes = [_row_votes(run, row, confidence) for run in runs]
-        said = int(certificates.prediction[row])
-        rest = 2 if len({vote[0] for vote in votes}) == 1 else 4
-        nodes = []
-        for run, (winner, counts, total) in zip(runs, votes, strict=True):
-            schedule = run.draws.schedule
-            err = share if schedule is None else float(schedule.spent_at(run.estimation_draws[row]))
-            rival = max(count for i, count in enumerate(counts) if i != said)
-            slack = run.draws.total_variation
-            low = bounds_of_counts(counts[said], 0, total, err / 2, 1.0, slack)[0] if winner == said >= 0 else number(0)
-            high = bounds_of_counts(0, rival, total, 1.0 / rest * err * 2, 0.5, slack)[1]
-            nodes.append(((low, high), run.sigma))
-        result.certificates_checked += 1
-        stated = number(float(certificates.radius[row]))
-        chain = [Node(pair, number(c), number(s)) for (pair, s), c in zip(nodes, certificates.thresholds, strict=True)]
-        if stated > 0 and not certifies_chain(certificates.certifier, chain, stated):
-            result.differences.append(
-                f"input {index}, chain: radius {float(stated):.9g} is above what the votes support"
-            )
-
-
-def _row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
+def row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
     """(selected class or -1, votes per class and last of invalid or unlisted ones, draws) of one input."""
     counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
     total = sum(counts) + invalid + int(statistics.estimation_deferred[row])
@@ -161,7 +126,7 @@ def _row_votes(statistics: Statistics, row: int, confidence: float | None) -> tu
 def _check_soft(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> None:
     again = certify(
         statistics,
-        rules=certificates.rules,
+        rules=cast(Sequence[Rule], certificates.rules),  # no chain: those count whole votes
         certifier=certificates.certifier,
         failure_probability=promise.failure_probability,
         interval=promise.interval,
@@ -200,7 +165,7 @@ def pair_bounds(
         share: of it that p_A gets.
         confidence: of confident votes; None for hard ones.
     """
-    winner, counts, total = _row_votes(statistics, row, confidence)
+    winner, counts, total = row_votes(statistics, row, confidence)
     if winner < 0:
         return winner, (number(0), number(1))
     rival = max(count for i, count in enumerate(counts) if i != winner)

@@ -45,6 +45,29 @@ def test_json_is_one_object_and_nothing_else(run, stored):
     assert result.err == ""
 
 
+def test_a_certifier_that_cannot_certify_a_rule_leaves_its_row_out_and_says_so(run, model, stored, tmp_path):
+    rules = ("--threshold", 0.5, "--mixing-weight", 0.8)
+    result = run("certify", stored, *rules, "--certifier", "theorem-a1", "--certifier", "exact", "--format", "csv")
+    assert result.code == 0, result.err
+    assert [line.split(",")[1:3] for line in result.out.splitlines()[1:]] == [
+        ["theorem-a1", "weight 0.8"],
+        ["exact", "weight 0.8"],
+        ["exact", "threshold 0.5"],
+    ]
+    assert "theorem-a1 knows h's margin only and has no row of threshold 0.5." in result.err
+    held = run("verify", stored, "--sample", 1, "-q")
+    assert held.code == 0, held.out
+    assert run("plot", stored, *rules, "--certifier", "theorem-a1", "--out", tmp_path / "figure").code == 0
+    alone = ("--threshold", 0.5, "--certifier", "theorem-a1")
+    for arguments in (("certify", stored), _arguments(model, tmp_path / "new")):
+        refused = run(*arguments, *alone)
+        assert (refused.code, refused.out) == (2, "")
+        assert (
+            "--certifier must know more of h than its margin for a threshold (exact, theorem-3.5, cdf)" in refused.err
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_certifying_again_needs_no_model_and_agrees_with_python(run, stored):
     result = run("certify", stored, "--json", "--mixing-weight", 0.7, "--failure-probability", 0.05)
     statistics = certmix.read_statistics(stored)
