@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certmix.cli.command import command, need, option_names, refuse_others
+from certmix.cli.exits import if_stopped
 from certmix.cli.options import (
     DrawOptions,
     ExecutionOptions,
@@ -91,8 +92,9 @@ def certify_command(
         refuse_others(context, "certify --robust", sampling)
         need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
         assert out is not None
-        if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
-            certify_runs([out], promise, radii, output)
+        with if_stopped():
+            if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
+                certify_runs([out], promise, radii, output)
 
 
 def draw_to_certify(
