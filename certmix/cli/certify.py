@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -159,16 +159,19 @@ def certify_runs(
     adaptive = summarise_adaptive(folders, promise.certify_votes)  # type: ignore[arg-type]  # checked while parsing
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
-    rows, runs, captions = [], [], []
+    rows: list[dict[str, Any]] = []
+    runs, captions, written = [], [], list[str]()
     for run, target in zip(found, targets, strict=True):
         made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
-        rows += accuracy_rows(made, radii)
+        rows += accuracy_rows(made, radii, run.statistics)
         files = publish(run, target, made, radii, force=force)
         assert made[0].promise is not None
         runs.append(describe(run, made[0].promise, files))
-        captions.append(caption(run, made[0].promise, files))
+        captions.append(caption(run, made[0].promise))
+        written += files
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
-    output.show(values, accuracy_table(rows, output.table_format), [*(entry["text"] for entry in adaptive), *captions])
+    notes = [*(entry["text"] for entry in adaptive), *captions, f"Written: {', '.join(written)}"]
+    output.show(values, accuracy_table(rows, output.table_format, captions), notes)
 
 
 def publish(

@@ -137,11 +137,11 @@ def _chain(
     best, thresholds = choose_chain(candidates, choose, target=target, radii=objective)
     candidate, sure = candidates[best], confidences[best]
     made = certify_chain(candidate.bounds.rows(report), thresholds)
-    nodes = ", ".join(f"sigma {s:g}: {c:.4g}" for s, c in zip(made.sigma, made.thresholds, strict=True))
+    nodes = ", ".join(f"sigma {s:g}: {c:.4g}" for s, c in zip(candidate.bounds.sigma, thresholds, strict=True))
     return Method(
         CHAIN,
         nodes + ("" if sure is None else f", confident at {sure:.4g}"),
         candidate.clean_accuracy(thresholds, report),
-        made.radius,
+        np.atleast_2d(made.radius)[0],
         made.prediction == made.labels,
     )

@@ -40,7 +40,7 @@ _LOOK = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "legend.fontsize": 7, "legend.frameon": False, "axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6,
     "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 3.5,
-    "savefig.dpi": 200,
+    "savefig.dpi": 200, "legend.handlelength": 2.6,
 }  # fmt: skip
 _LIGHT, _DARK = "#e6edf3", "#0d1117"
 _NIGHT = {
@@ -94,7 +94,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share two axes, under a title."""
+    """Curves that share two axes, under a title of one line or two."""
 
     title: str
     curves: Sequence[Curve]
@@ -293,5 +293,6 @@ def _numbers(panels: Sequence[Panel], x: Axis, y: Axis) -> str:
                 [None] * len(points[0]) if values is None else np.atleast_1d(values).tolist()
                 for values in (curve.lower, curve.upper)
             ]
-            writer.writerows([panel.title, curve.name, *row] for row in zip(*points, *ends, strict=True))
+            title = panel.title.replace("\n", ", ")
+            writer.writerows([title, curve.name, *row] for row in zip(*points, *ends, strict=True))
     return text.getvalue()

@@ -16,7 +16,7 @@ _METHODS = {
     CONFIDENT: COLOURS[2],
     CHAIN: COLOURS[4],
     "Attacked": COLOURS[2],
-    "Frontier": "#bfbfbf",
+    "Frontier": "#f4cf6b",  # a highlighter beneath the curves; grey is for intervals
     "fixed weight": COLOURS[5],
     "no attack": COLOURS[0],
     "PGD on the accurate model, transferred": COLOURS[1],
