@@ -45,7 +45,7 @@ def test_on_the_inputs_that_chose_it_every_method_is_the_best_of_its_kind(runs):
 
 
 def test_what_is_reported_are_other_inputs_than_chose(runs):
-    choose, report = split_rows(120, 0.5, 3)
+    _, report = split_rows(120, 0.5, 3)
     for one in compare_methods(runs, target=TARGET, objective=RADII, seed=3):
         assert len(one.radius) == len(one.right) == len(report)
         assert one.choice

@@ -42,7 +42,7 @@ def report_command(
     ] = None,
     pictures: Annotated[
         int,
-        option("--pictures", "N", "Inputs to show as pictures, if the data are at hand.", whole(0, 2_000), OUTPUT),
+        option("--images", "N", "Inputs to show as pictures, if the data are at hand.", whole(0, 2_000), OUTPUT),
     ] = PICTURES,
     failure_probability: FailureProbabilityOption = None,
     interval: IntervalOption = "pair",

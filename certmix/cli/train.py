@@ -193,7 +193,7 @@ def train_command(
     first = start.start(trust_model)
     with (
         if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
-        progress_bar("training", quiet=quiet or as_json) as watch,
+        progress_bar("training", quiet=quiet) as watch,
     ):
         done = train_to_file(
             data,

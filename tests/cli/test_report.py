@@ -47,9 +47,9 @@ def test_soft_and_confident_votes_are_shares_of_all_draws(run, tmp_path, model):
     folder = tmp_path / "run"
     draw = ["--robust", model, "--accurate", model, "--dataset", "digits", "--max", 4, "--N0", 20, "--N", 200]
     assert run("sample", *draw, "--sigma", 0.5, "--votes", "both", "--seed", 1, "--out", folder).code == 0
-    assert run("report", folder, "--pictures", 3, "--out", tmp_path / "seen.html").code == 0
+    assert run("report", folder, "--images", 3, "--out", tmp_path / "seen.html").code == 0
     assert (tmp_path / "seen.html").read_text().count("data:image/png;base64,") == 3
-    assert run("report", folder, "--pictures", 0, "--out", tmp_path / "unseen.html").code == 0
+    assert run("report", folder, "--images", 0, "--out", tmp_path / "unseen.html").code == 0
     assert "data:image" not in (tmp_path / "unseen.html").read_text()
     for number, votes in enumerate((["--certify-votes", "soft"], ["--confidence", 0.75])):
         out = tmp_path / f"{number}.html"

@@ -105,7 +105,7 @@ def train_command(
             )
     with (
         if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
-        progress_bar("training", quiet=quiet or as_json) as watch,
+        progress_bar("training", quiet=quiet) as watch,
     ):
         made = make_mixture(
             training=rest, held_out=held, accurate=sources.load_model(str(sources.accurate)),
