@@ -30,7 +30,7 @@ def run_to_exit(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort) as stopped:
-        _end(f"certmix: stopped. {stopped or 'The same command again starts anew.'}", 130)
+        _end(f"certmix: stopped. {str(stopped) or 'The same command again starts anew.'}", 130)
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
