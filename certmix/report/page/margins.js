@@ -42,7 +42,7 @@ function marginFigure(report, run, row, how) {
   }
   if (need <= 1) {
     made.append(svg("line", { class: "target", x1: left, x2: right, y1: y(need), y2: y(need) }),
-      svg("text", { class: "label", x: right, y: y(need) + (need > 0.15 ? 14 : -6), "text-anchor": "end" }, "what the rule needs"));
+      svg("text", { class: "label", x: right, y: y(need) - 6, "text-anchor": "end" }, "needed"));
     if (radius > 0) made.append(svg("circle", { class: "stop chosen", cx: x(radius), cy: y(need), r: 4.5 }));
   }
   return element("figure", { class: "margins" }, [element("figcaption", {}, [label]), made]);
