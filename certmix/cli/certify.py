@@ -4,11 +4,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certmix.cli.command import command, need, option_names, refuse_others
+from certmix.cli.exits import if_stopped
 from certmix.cli.options import (
     DrawOptions,
     ExecutionOptions,
@@ -91,8 +92,9 @@ def certify_command(
         refuse_others(context, "certify --robust", sampling)
         need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
         assert out is not None
-        if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
-            certify_runs([out], promise, radii, output)
+        with if_stopped():
+            if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
+                certify_runs([out], promise, radii, output)
 
 
 def draw_to_certify(
@@ -159,16 +161,19 @@ def certify_runs(
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
     wanted = list(dict.fromkeys([*asked, *floors]))
-    rows, runs, captions = [], [], promise.left_out(wanted)
+    rows: list[dict[str, Any]] = []
+    runs, captions, written = [], promise.left_out(wanted), list[str]()
     for run, target in zip(found, targets, strict=True):
         made = promise.certify(run.statistics, wanted)
-        rows += accuracy_rows(made, radii)
+        rows += accuracy_rows(made, radii, run.statistics)
         files = publish(run, target, made, radii, force=force)
         assert made[0].promise is not None
         runs.append(describe(run, made[0].promise, files))
-        captions.append(caption(run, made[0].promise, files))
+        captions.append(caption(run, made[0].promise))
+        written += files
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
-    output.show(values, accuracy_table(rows, output.table_format), [*(entry["text"] for entry in adaptive), *captions])
+    notes = [*(entry["text"] for entry in adaptive), *captions, f"Written: {', '.join(written)}"]
+    output.show(values, accuracy_table(rows, output.table_format, captions), notes)
 
 
 def publish(
@@ -180,7 +185,7 @@ def publish(
     from certmix.formats.result import result_of, result_text
     from certmix.report.card import model_card
 
-    table = accuracy_table(accuracy_rows(made, radii), "markdown")
+    table = accuracy_table(accuracy_rows(made, radii, run.statistics), "markdown")
     promises = [one.promise for one in made if one.promise is not None]
     beside = () if folder in run.folders else ("--certificates", str(folder))
     check = ["certmix", "verify", *map(str, run.folders), *beside, "--sample", "16"]

@@ -17,12 +17,14 @@ from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.promise import Promise
-from certmix.report.words import Section, redraw_command, run_section, warnings_of
+from certmix.report.pictures import Pictures
+from certmix.report.words import Section, left_out, redraw_command, run_section, warnings_of
 from certmix.rules import Rule, rule_named
 from certmix.runs.grouping import Run
 
 Json = dict[str, object]
 SHOWN_VOTES = 5  # classes of each input whose votes the page holds
+GAUSSIAN = ("float", "integer")  # kinds of noise whose certificates the page can move
 _SHARE_UNITS = 1_000_000  # mean probabilities of soft votes, as whole numbers
 
 
@@ -156,6 +158,8 @@ class Report:
         classes: names; numbers where unknown.
         sections: what is promised and how it was drawn, a section per run.
         warnings: what a reader must know, in words.
+        left_out: what the runs also hold or allow, and the page does not show, in a sentence or two.
+        pictures: of some inputs.
         confidence: of the intervals of accuracies.
     """
 
@@ -164,6 +168,8 @@ class Report:
     classes: Sequence[str]
     sections: Sequence[Section]
     warnings: Sequence[str]
+    left_out: str
+    pictures: Pictures = field(default_factory=Pictures)
     confidence: float = 0.95
     rules: Sequence[RuleControl] = field(default=RULE_CONTROLS)
 
@@ -190,7 +196,11 @@ class Report:
             "lower": {str(size): pack(values) for size, values in self.lower.items()},
             "rules": [rule.to_json() for rule in self.rules],
             "certifiers": [{"name": name, "label": CERTIFIERS[name].label} for name in PAGE_CERTIFIERS],
-            "runs": [one.to_json() for one in self.runs],
+            "pictures": {str(index): uri for index, uri in self.pictures.uris.items()},
+            "runs": [
+                {**one.to_json(), "pictured": one.run.statistics.draws.dataset.fingerprint == self.pictures.fingerprint}
+                for one in self.runs
+            ],
         }
 
 
@@ -200,6 +210,7 @@ def build_report(
     *,
     title: str = "Certified robustness",
     classes: Sequence[str] | None = None,
+    pictures: Pictures | None = None,
 ) -> Report:
     """What the page shows of some runs.
 
@@ -208,10 +219,18 @@ def build_report(
         promises: one per run, of `certmix.certification.bounds.promise_of`.
         title: of the page.
         classes: names, one per class; their numbers where left out.
-    Raises: InvalidArgument: no run, another number of names than classes, or too few draws to certify anything.
+        pictures: of some inputs; shown with the runs that are of the same data set.
+    Raises: InvalidArgument: no run, one of other noise than Gaussian, another number of names than classes, or too few
+        draws to certify anything.
     """
     if not runs:
         raise InvalidArgument("a report needs at least one run, got none.")
+    for run in runs:
+        if run.statistics.draws.noise.kind not in GAUSSIAN:
+            raise InvalidArgument(
+                f"a report must be of Gaussian noise, whose l2 certificates it draws, got {run.name} of "
+                f"{run.statistics.draws.noise.kind} noise; certmix certify prints its radii."
+            )
     wanted = max(run.statistics.num_classes for run in runs)
     if classes is not None and len(classes) != wanted:
         raise InvalidArgument(f"class names must be one per class, {wanted}, got {len(classes)}.")
@@ -222,6 +241,8 @@ def build_report(
         classes=list(classes) if classes is not None else [str(number) for number in range(wanted)],
         sections=[run_section(one.run, one.promise) for one in data],
         warnings=warnings_of([(one.run, one.promise) for one in data]),
+        left_out=left_out([(one.run, one.promise) for one in data]),
+        pictures=pictures or Pictures(),
     )
 
 

@@ -89,7 +89,11 @@ def test_the_same_command_again_resumes_and_repeats_its_answer(run, model, tmp_p
 @pytest.mark.parametrize("table_format", ["latex", "csv"])
 def test_other_table_formats(run, stored, table_format):
     result = run("certify", stored, "--format", table_format)
-    assert result.out.startswith({"latex": r"\begin{tabular}", "csv": "sigma,certifier,rule,r = 0"}[table_format])
+    start = {"latex": r"\begin{table}", "csv": "sigma,certifier,rule,clean,abstained,draws,s per input,r = 0"}
+    assert result.out.startswith(start[table_format])
+    assert (r"\caption{" in result.out and r"rounded down, with 95 \% intervals" in result.out) == (
+        table_format == "latex"
+    )
 
 
 def test_plot_writes_three_files(run, stored, tmp_path):
