@@ -295,6 +295,6 @@ def _root(known: Array, half: Array, mu: Array, nu: Array, first: Array, second:
         low, high, before = np.where(side <= 0, t, low), np.where(side > 0, t, high), side
         at_low, at_high = np.where(side <= 0, value, at_low * halved), np.where(side > 0, value, at_high * halved)
         at_low = np.minimum(at_low, -_TINY)
-    for t in (low, t * (1.0 - 1e-10)):
-        best = np.where(excess(t) <= 0, np.maximum(best, t), best)
+    for found in (low, t * (1.0 - 1e-10)):
+        best = np.where(excess(found) <= 0, np.maximum(best, found), best)
     return best

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from certmix.certification.bounds import promise_of
+from certmix.certification.bounds import bound_statistics, promise_of
 from certmix.certification.certify import Certificates, certify
 from certmix.certification.chain import ChainCertificates
+from certmix.certifiers import get_certifier
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
 from certmix.rules import FamilyRule, Rule
@@ -30,7 +31,8 @@ _LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported to
 def check_certificates(statistics: Statistics, certificates: Certificates, result: Verification) -> None:
     """Recompute every radius from the counts at 50 digits; a radius above the truth, or far below it, is a difference.
 
-    Certificates of soft votes are recomputed by the package's own arithmetic only, and a remark says so.
+    Mean bounds of soft votes, and all of certifier "cdf", are recomputed by the package's own arithmetic only, and a remark
+    says so; radii from those means are checked as all others.
 
     Args:
         statistics: the stored counts.
@@ -43,19 +45,27 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         raise InvalidArgument("certificates to check must state their promise, got None.")
     if not _about_this_run(statistics, certificates, promise, result):
         return
-    if promise.votes == "soft":
+    if certificates.certifier == "cdf":
         _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
     offset = draws.quantisation_distance if promise.real_valued else 0.0
-    sigma = number(statistics.sigma)
+    sigma, means = number(statistics.sigma), None
+    if promise.votes == "soft":
+        means = bound_statistics(statistics, promise)
+        result.remarks.append("mean bounds of soft votes were recomputed in float64, not by independent arithmetic")
+    lipschitz = None if promise.lipschitz is None else number(promise.lipschitz) * sigma
     for row, index in enumerate(statistics.indices.tolist()):
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
-        winner, bounds = pair_bounds(
-            statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
-        )
+        if means is not None:
+            winner = int(means.prediction[row])
+            bounds = number(float(means.top_lower[row])), number(float(means.rival_upper[row]))
+        else:
+            winner, bounds = pair_bounds(
+                statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
+            )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
@@ -64,9 +74,9 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
             stated = float(certificates.radius[position, row])
             said = f"{where}, {rule.label}: radius {stated:.9g}"
             inside = (number(stated) + number(offset)) / sigma
-            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside):
+            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside, lipschitz):
                 result.differences.append(f"{said} is above what the votes support")
-            elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS):
+            elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS, lipschitz):
                 result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
 
 
@@ -87,21 +97,29 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
             mean_bound=promise.mean_bound,
             real_valued=promise.real_valued,
             confidence=promise.confidence,
+            lipschitz=promise.lipschitz,
         )
+        get_certifier(name).supposing(promise.lipschitz)
     except InvalidArgument as error:
         result.differences.append(f"{name}: the run cannot keep the promise of the certificates: {error}")
     return len(result.differences) == before
 
 
-def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
-    """Whether theory certifies `radius` (in units of sigma) by this rule."""
+def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any, lipschitz: Any) -> bool:
+    """Whether theory certifies `radius` (in units of sigma) by this rule; lipschitz: L sigma, None where none is supposed."""
     if isinstance(rule, FamilyRule):
         weight, exponent = number(rule.rival_weight), None if rule.exponent is None else number(rule.exponent)
         return certifies_family(
-            certifier, bounds, number(rule.threshold), radius, rival_weight=weight, exponent=exponent
+            certifier,
+            bounds,
+            number(rule.threshold),
+            radius,
+            rival_weight=weight,
+            exponent=exponent,
+            lipschitz=lipschitz,
         )
     formula = {"linear": certifies, "threshold": certifies_threshold}[rule.kind]
-    return formula(certifier, bounds, number(rule.parameter), radius)
+    return formula(certifier, bounds, number(rule.parameter), radius, lipschitz=lipschitz)
 
 
 def check_chain(
@@ -170,7 +188,9 @@ def _check_soft(statistics: Statistics, certificates: Certificates, promise: Pro
         real_valued=promise.real_valued,
     )
     result.certificates_checked += again.radius.size
-    result.remarks.append("certificates of soft votes were recomputed in float64, not by independent arithmetic")
+    result.remarks.append(
+        "certificates from distributions of soft votes were recomputed in float64, not by independent arithmetic"
+    )
     for row in np.flatnonzero(again.prediction != certificates.prediction):
         result.differences.append(
             f"input {statistics.indices[row]}, {certificates.certifier}: certified class {certificates.prediction[row]}, "
