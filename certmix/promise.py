@@ -78,8 +78,8 @@ class Promise:
         where = ", perturbed inputs off the data's grid included" if self.real_valued else ""
         if self.lipschitz is not None:
             where += (
-                f"; certificates of lipschitz-smoothed SUPPOSE that every class probability of h's network is {self.lipschitz:g}-Lipschitz "
-                "in l2, which was given, not checked, and hold up to the network's float rounding"
+                "; certificates of lipschitz-smoothed SUPPOSE that every class probability of h's network is "
+                f"{self.lipschitz:g}-Lipschitz in l2, which was given, not checked, and hold up to its float rounding"
             )
         return (
             f"Each certificate is wrong with probability at most {self.failure_probability:g}, whatever the accurate model "

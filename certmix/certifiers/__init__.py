@@ -67,8 +67,8 @@ class Certifier:
         margin: (top_lower, rival_upper, radius, sigma) -> margin on the ball.
         envelope: two curves over the radius, for every rule; None where only the margin is known: rules that need more
             than h_y - h_i cannot use it.
-        needs: besides (p_A, p_B), to be more than the exact certificate: None, the "distributions" of soft votes, or soft votes
-            and the "lipschitz" constant of the network that is smoothed (see `supposing`).
+        needs: besides (p_A, p_B), to be more than the exact certificate: None, the "distributions" of soft votes, or soft
+            votes and the "lipschitz" constant of the network that is smoothed (see `supposing`).
     """
 
     name: str
