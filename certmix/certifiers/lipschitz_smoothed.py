@@ -60,6 +60,7 @@ _NEWTON_STEPS = 40
 _CONVERGED = 1e-6  # of log R, where the slope is the root's within a share of that order
 _STEPS = 16  # of false position
 _FAR = 50.0  # Phi(-_FAR) is 0 in floats
+_MOST = 1e290  # distances in units of sigma: R is 0 or 1 long before
 _TINY = 1e-300  # smaller probabilities are moved to the safe side
 _WIDEST = 5e7  # half-widths in units of sigma: beyond, Theorem 3.5 is as good
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
@@ -99,7 +100,9 @@ def lipschitz_smoothed_radius(
         scale, *rest = (
             np.broadcast_to(values, some.shape)[some] for values in (noise.sigma, noise.half, mu, nu, *ends)
         )
-        known[some] = np.maximum(known[some], round_down(_root(known[some] / scale, *rest) * scale))
+        with np.errstate(over="ignore"):
+            start = np.minimum(known[some] / scale, _MOST)
+        known[some] = np.maximum(known[some], round_down(_root(start, *rest) * scale))
     return known
 
 
@@ -199,7 +202,7 @@ class _Noise:
         r = check_radius(radius)
         check_shapes(radius=r, sigma=self.sigma)
         with np.errstate(over="ignore"):
-            return np.minimum(r / self.sigma * (1.0 + _EPS), 1e300)
+            return np.minimum(r / self.sigma * (1.0 + _EPS), _MOST)
 
     def apart(self, high: Array, low: Array) -> Array:
         """s (R^-1(high) - R^-1(low)), rounded down, pixel units."""
