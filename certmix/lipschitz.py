@@ -74,11 +74,6 @@ class LipschitzEstimate:
         radius = local_lipschitz_radius(self.probabilities, self.prediction, self.constant, mixing_weight)
         return np.minimum(radius, self.attack_radius)
 
-    def estimated_threshold_radius(self, threshold: ArrayLike) -> Array:
-        """As `estimated_radius`, of the threshold rule: an estimate, not a certificate; shape (thresholds, inputs)."""
-        radius = local_threshold_radius(self.probabilities, self.prediction, self.constant, threshold)
-        return np.minimum(radius, self.attack_radius)
-
 
 def estimate_local_lipschitz(
     model: torch.nn.Module,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from certmix.attacks.norms import get_norm
 from certmix.errors import InvalidArgument
-from certmix.lipschitz import local_lipschitz_radius, local_threshold_radius
+from certmix.lipschitz import local_lipschitz_radius
 from certmix.models.architectures import Normalized
 from certmix.tables import shapes_repr
 
@@ -61,11 +61,6 @@ class LipschitzBound:
         Returns: shape (weights, inputs), pixel units; about the network in exact arithmetic.
         """
         radius = local_lipschitz_radius(self.probabilities, self.prediction, self.constant, mixing_weight)
-        return np.minimum(radius, self.attack_radius)
-
-    def certified_threshold_radius(self, threshold: ArrayLike) -> NDArray[np.float64]:
-        """As `certified_radius`, of the threshold rule; shape (thresholds, inputs)."""
-        radius = local_threshold_radius(self.probabilities, self.prediction, self.constant, threshold)
         return np.minimum(radius, self.attack_radius)
 
 

@@ -126,30 +126,24 @@ def _check(lipschitz: Numbers | None, classes: int, sigma: float | None, norm: s
 def _rows(
     estimate: "LipschitzEstimate", bounds: "LipschitzBound | None", rules: "Sequence[Rule]"
 ) -> list[dict[str, Any]]:
-    import numpy as np
-
     rows = [_summary("Eq. 12 corrected, class average (estimate)", estimate.class_average)]
     rows += _constant_rows("estimate", estimate.constant, estimate.prediction)
     if bounds is not None:
         rows += _constant_rows("bound", bounds.constant, bounds.prediction)
-    found = [
-        estimate.estimated_radius(rule.parameter) if rule.kind == "linear"
-        else estimate.estimated_threshold_radius(rule.parameter)
-        for rule in rules
-    ]  # fmt: skip
-    rows += [
-        _summary(f"Theorem 3.5 radius at {rule.label} (estimate)", r) for rule, r in zip(rules, found, strict=True)
-    ]
+    rows += _radius_rows("estimate", rules, estimate, estimate.constant, estimate.attack_radius)
     if bounds is not None:
-        at_most = np.float64(bounds.attack_radius)
-        rows += _radius_rows("certified, bounds", rules, bounds, bounds.constant, at_most=at_most)
+        rows += _radius_rows("certified, bounds", rules, bounds, bounds.constant, bounds.attack_radius)
     return rows
 
 
 def _radius_rows(
-    kind: str, rules: "Sequence[Rule]", about: "LipschitzEstimate | LipschitzBound", constant: Any, at_most: Any = None
+    kind: str,
+    rules: "Sequence[Rule]",
+    about: "LipschitzEstimate | LipschitzBound",
+    constant: Any,
+    at_most: float = float("inf"),
 ) -> list[dict[str, Any]]:
-    """Theorem 3.5 by every rule, with constants of the class probabilities."""
+    """Theorem 3.5 by every rule, with constants of the class probabilities that hold as far as `at_most`."""
     import numpy as np
 
     from certmix.lipschitz import local_lipschitz_radius, local_threshold_radius
@@ -158,8 +152,7 @@ def _radius_rows(
     for rule in rules:
         formula = local_lipschitz_radius if rule.kind == "linear" else local_threshold_radius
         radius = formula(about.probabilities, about.prediction, constant, rule.parameter)
-        radius = radius if at_most is None else np.minimum(radius, at_most)
-        rows.append(_summary(f"Theorem 3.5 radius at {rule.label} ({kind})", radius))
+        rows.append(_summary(f"Theorem 3.5 radius at {rule.label} ({kind})", np.minimum(radius, at_most)))
     return rows
 
 
