@@ -184,7 +184,7 @@ def local_threshold_radius(
     rows, thresholds = np.arange(len(h)), np.atleast_1d(np.asarray(threshold, dtype=np.float64))
     own = np.maximum(np.broadcast_to(np.asarray(constant, dtype=np.float64), h.shape)[rows, y], 1e-150)
     top = np.minimum(h[rows, y], np.nextafter(1.0, 0.0))
-    return np.minimum(lipschitz_top_radius(top, thresholds[:, None], own), alone)
+    return np.asarray(np.minimum(lipschitz_top_radius(top, thresholds[:, None], own), alone))
 
 
 def probabilities_of(model: torch.nn.Module, inputs: Tensor) -> Tensor:

@@ -261,7 +261,7 @@ def _log_g(x: Array) -> Array:
         tail = -0.5 * below * below - 0.5 * np.log(2.0 * np.pi) + np.log1p(np.maximum(below * mills, -1.0))
     above = np.maximum(x, 0.0)
     value = above * special.ndtr(above) + np.exp(-0.5 * above * above) / np.sqrt(2.0 * np.pi)
-    return np.where(x < 0, tail, np.log(value))
+    return np.asarray(np.where(x < 0, tail, np.log(value)))
 
 
 def _ramp(u: Array, half: Array) -> tuple[Array, Array]:
