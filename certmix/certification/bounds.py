@@ -131,11 +131,12 @@ def promise_of(
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
     confidence: float | None = None,
+    lipschitz: float | None = None,
 ) -> Promise:
     """The promise that a run can keep, from what is asked for; arguments as `certmix.certify`.
 
     Raises: InvalidArgument: votes that the run does not hold, another failure probability or interval than those of its
-        early stopping, or real_valued without integer noise.
+        early stopping, real_valued without integer noise, or lipschitz with it.
     """
     used, confidence = _promised_votes(statistics, votes, confidence)
     schedule = statistics.draws.schedule
@@ -155,8 +156,13 @@ def promise_of(
         failure_probability = declared
     if real_valued:
         _ = statistics.draws.quantisation_distance  # refuses float noise
+    if lipschitz is not None and statistics.draws.grid_levels is not None:
+        raise InvalidArgument(
+            "lipschitz needs float noise, got integer: rounded to the grid, the network's input jumps, and its probabilities "
+            "with it; sample with --noise float."
+        )
     err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
-    return Promise(err, interval, used, mean_bound, real_valued, confidence)
+    return Promise(err, interval, used, mean_bound, real_valued, confidence, lipschitz)
 
 
 def _promised_votes(

@@ -75,6 +75,7 @@ def certify(
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
     confidence: float | None = None,
+    lipschitz: float | None = None,
 ) -> Certificates:
     """Certified radii of the mixture by any number of rules, from one set of draws.
 
@@ -88,7 +89,8 @@ def certify(
         rules: one rule or several, of `certmix.rules`.
         mixing_weight: one weight of Eq. 5 or several, in [0, 1], before the rules; 1 where neither is given. Up to 1/2
             nothing can be certified.
-        certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or "cdf" for soft votes.
+        certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or for soft votes "cdf", or "lipschitz-smoothed"
+            with `lipschitz`.
         failure_probability: in (0, 1), per input; 0.001, or that of the run's early stopping, where left out.
         interval: "pair" or "cohen"; see `bound_probabilities`.
         votes: "hard", "soft" or "confident"; what the run was drawn for where left out. Fixed before looking: choosing what
@@ -97,23 +99,26 @@ def certify(
         real_valued: certify perturbed inputs off the grid of integer noise too, for a predictor that quantises its
             input first: `quantisation_distance` is subtracted from every radius.
         confidence: kappa of confident votes, for a run that holds soft ones; fixed, or chosen on other inputs.
+        lipschitz: L such that every class probability of h's network is L-Lipschitz in l2: a supposition of the certificate,
+            for certifier "lipschitz-smoothed" and runs of float noise alone. Known by construction, never an estimate.
     Returns: Certificates, radius of shape (rules, inputs).
     Raises: InvalidArgument: a value out of range or an unknown name; a promise asked of bounds, which have their own.
     """
     method, chosen = get_certifier(certifier), _rules(rules, mixing_weight)
-    asked = (failure_probability, interval, votes, mean_bound, real_valued, confidence)
+    asked = (failure_probability, interval, votes, mean_bound, real_valued, confidence, lipschitz)
     moved = 0.0
     if isinstance(statistics_or_bounds, ProbabilityBounds):
-        if asked != (None, "pair", None, "betting", False, None):
+        if asked != (None, "pair", None, "betting", False, None, None):
             raise InvalidArgument(
-                "failure_probability, interval, votes, mean_bound, real_valued and confidence must be left out with bounds, "
-                "which were made under a promise of their own; pass the Statistics, or make other bounds."
+                "failure_probability, interval, votes, mean_bound, real_valued, confidence and lipschitz must be left out "
+                "with bounds, which were made under a promise of their own; pass the Statistics, or make other bounds."
             )
         bounds = statistics_or_bounds
     else:
         bounds = _bounds(statistics_or_bounds, method, *asked)
         moved = statistics_or_bounds.draws.quantisation_distance if real_valued else 0.0
-    if method.votes == "soft" and not isinstance(bounds, DistributionBounds):
+    method = method.supposing(None if bounds.promise is None else bounds.promise.lipschitz)
+    if method.needs == "distributions" and not isinstance(bounds, DistributionBounds):
         raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with --votes soft.")
     radius = np.stack([rule.radius(method, bounds) for rule in chosen])
     if real_valued:
@@ -150,20 +155,25 @@ def _bounds(
     mean_bound: MeanBound,
     real_valued: bool,
     confidence: float | None,
+    lipschitz: float | None,
 ) -> ProbabilityBounds:
     """Bounds under the promise asked for, with what the certifier needs."""
-    if method.votes == "soft" and (votes in ("hard", "confident") or confidence is not None):
+    if method.needs is not None and (votes in ("hard", "confident") or confidence is not None):
         raise InvalidArgument(
-            f"certifier 'cdf' needs soft votes, got votes {votes or 'confident'!r}; leave --certify-votes and "
+            f"certifier {method.name!r} needs soft votes, got votes {votes or 'confident'!r}; leave --certify-votes and "
             "--confidence out."
         )
+    if method.needs != "lipschitz" and lipschitz is not None:
+        raise InvalidArgument(f"lipschitz is for certifier 'lipschitz-smoothed' alone, got certifier {method.name!r}.")
+    method.supposing(lipschitz)
     promise = promise_of(
         statistics,
         failure_probability=failure_probability,
         interval=interval,
-        votes="soft" if method.votes == "soft" else votes,
+        votes=votes if method.needs is None else "soft",
         mean_bound=mean_bound,
         real_valued=real_valued,
         confidence=confidence,
+        lipschitz=lipschitz,
     )
-    return bound_statistics(statistics, promise, distributions=method.votes == "soft")
+    return bound_statistics(statistics, promise, distributions=method.needs == "distributions")

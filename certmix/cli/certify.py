@@ -130,6 +130,12 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
 
     promise.able(promise.rules())
     soft = draws.votes != "hard"
+    promise.check_lipschitz()
+    if promise.lipschitz is not None and not (soft and draws.noise == "float"):
+        raise InvalidArgument(
+            "--certifier lipschitz-smoothed needs --votes soft or both, and --noise float (rounding to a grid jumps), got "
+            f"--votes {draws.votes} and --noise {draws.noise}."
+        )
     if promise.certify_votes == "soft" and not soft:
         raise InvalidArgument("--certify-votes soft needs --votes soft or both, got hard.")
     if "cdf" in promise.certifiers and not soft:
@@ -167,9 +173,10 @@ def certify_runs(
         made = promise.certify(run.statistics, wanted)
         rows += accuracy_rows(made, radii, run.statistics)
         files = publish(run, target, made, radii, force=force)
-        assert made[0].promise is not None
-        runs.append(describe(run, made[0].promise, files))
-        captions.append(caption(run, made[0].promise))
+        promises = [one.promise for one in made if one.promise is not None]
+        stated = next((one for one in promises if one.lipschitz is not None), promises[0])  # the one that supposes most
+        runs.append(describe(run, stated, files))
+        captions.append(caption(run, stated))
         written += files
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
     notes = [*(entry["text"] for entry in adaptive), *captions, f"Written: {', '.join(written)}"]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from certmix.rules import Rule
     from certmix.runs.store import Statistics
 
-CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "cdf")
+CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "cdf", "lipschitz-smoothed")
 SOURCES, DRAWS, EXECUTION, CERTIFICATES, OUTPUT = "Models and data", "Draws", "Execution", "Certificates", "Output"
 
 RunsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.", show_default=False)]
@@ -132,6 +132,13 @@ RealValuedOption = Annotated[
     bool,
     option("--real-valued", None, "Certify perturbed inputs off the data's grid too, by less.", None, CERTIFICATES),
 ]
+LipschitzOption = Annotated[
+    float | None,
+    option(
+        "--lipschitz", "L", "That every class probability of h's network keeps in l2, for lipschitz-smoothed.",
+        POSITIVE, CERTIFICATES,
+    ),
+]  # fmt: skip
 AccurateVoteOption = Annotated[
     str, option("--accurate-vote", "KIND", "How g votes: its class, or its softmax.", choice("class", "softmax"))
 ]
@@ -293,6 +300,7 @@ class PromiseOptions(RuleOptions):
     certify_votes: CertifiedVotesOption = None
     mean_bound: MeanBoundOption = "betting"
     real_valued: RealValuedOption = False
+    lipschitz: LipschitzOption = None
 
     @property
     def certifiers(self) -> list[str]:
@@ -325,7 +333,9 @@ class PromiseOptions(RuleOptions):
     def certify(self, statistics: "Statistics", rules: "Sequence[Rule]") -> "list[Certificates]":
         """Certificates of stored votes, one for each certifier, of the rules that it can certify."""
         from certmix.certification.certify import certify
+        from certmix.certifiers import CERTIFIERS
 
+        self.check_lipschitz()
         return [
             certify(
                 statistics,
@@ -337,9 +347,20 @@ class PromiseOptions(RuleOptions):
                 mean_bound=self.mean_bound,  # type: ignore[arg-type]
                 real_valued=self.real_valued,
                 confidence=self.confidence,
+                lipschitz=self.lipschitz if CERTIFIERS[name].needs == "lipschitz" else None,
             )
             for name, chosen in self.able(rules).items()
         ]
+
+    def check_lipschitz(self) -> None:
+        """Refuse a constant that no certifier uses, and a certifier that lacks its constant. Raises InvalidArgument."""
+        from certmix.errors import InvalidArgument
+
+        if ("lipschitz-smoothed" in self.certifiers) != (self.lipschitz is not None):
+            given = "nothing" if self.lipschitz is None else f"{self.lipschitz:g}"
+            raise InvalidArgument(
+                f"--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got {given}."
+            )
 
     def promise(self, statistics: "Statistics") -> "Promise":
         """The promise that stored votes can keep."""

@@ -59,7 +59,7 @@ def pareto_frontier(
         seed: of the split.
     Raises: InvalidArgument: candidates over different inputs, no such baseline, a target that no pair reaches.
     """
-    distributions = get_certifier(certifier).votes == "soft"
+    distributions = get_certifier(certifier).needs == "distributions"
     wanted = [rule_named(rule, accurate_vote) if isinstance(rule, str) else rule for rule in rules]
     family = [
         c if isinstance(c, Candidate) else candidate_from_statistics(c, distributions=distributions) for c in candidates

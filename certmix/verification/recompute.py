@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from certmix.certification.bounds import promise_of
+from certmix.certification.bounds import bound_statistics, promise_of
 from certmix.certification.certify import Certificates, certify
+from certmix.certifiers import get_certifier
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
 from certmix.rules import FamilyRule, Form, Rule
@@ -27,7 +28,8 @@ LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 def check_certificates(statistics: Statistics, certificates: Certificates, result: Verification) -> None:
     """Recompute every radius from the counts at 50 digits; a radius above the truth, or far below it, is a difference.
 
-    Certificates of soft votes are recomputed by the package's own arithmetic only, and a remark says so.
+    Mean bounds of soft votes, and all of certifier "cdf", are recomputed by the package's own arithmetic only, and a remark
+    says so; radii from those means are checked as all others.
 
     Args:
         statistics: the stored counts.
@@ -40,19 +42,27 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         raise InvalidArgument("certificates to check must state their promise, got None.")
     if not _about_this_run(statistics, certificates, promise, result):
         return
-    if promise.votes == "soft":
+    if certificates.certifier == "cdf":
         _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
     offset = draws.quantisation_distance if promise.real_valued else 0.0
-    sigma = number(statistics.sigma)
+    sigma, means = number(statistics.sigma), None
+    if promise.votes == "soft":
+        means = bound_statistics(statistics, promise)
+        result.remarks.append("mean bounds of soft votes were recomputed in float64, not by independent arithmetic")
+    lipschitz = None if promise.lipschitz is None else number(promise.lipschitz) * sigma
     for row, index in enumerate(statistics.indices.tolist()):
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
-        winner, bounds = pair_bounds(
-            statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
-        )
+        if means is not None:
+            winner = int(means.prediction[row])
+            bounds = number(float(means.top_lower[row])), number(float(means.rival_upper[row]))
+        else:
+            winner, bounds = pair_bounds(
+                statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
+            )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
@@ -61,9 +71,9 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
             stated = float(certificates.radius[position, row])
             said = f"{where}, {rule.label}: radius {stated:.9g}"
             inside = (number(stated) + number(offset)) / sigma
-            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside):
+            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside, lipschitz):
                 result.differences.append(f"{said} is above what the votes support")
-            elif _certifies(rule, certificates.certifier, bounds, inside + LOSS):
+            elif _certifies(rule, certificates.certifier, bounds, inside + LOSS, lipschitz):
                 result.differences.append(f"{said} is over {LOSS:g} sigma below the recomputed one")
 
 
@@ -90,21 +100,29 @@ def broken_promise(statistics: Statistics, promise: Promise, failure_probability
             mean_bound=promise.mean_bound,
             real_valued=promise.real_valued,
             confidence=promise.confidence,
+            lipschitz=promise.lipschitz,
         )
+        get_certifier(name).supposing(promise.lipschitz)
     except InvalidArgument as error:
         return [f"the run cannot keep the promise of the certificates: {error}"]
     return []
 
 
-def _certifies(rule: Form, certifier: str, bounds: Bounds, radius: Any) -> bool:
-    """Whether theory certifies `radius` (in units of sigma) by this rule."""
+def _certifies(rule: Form, certifier: str, bounds: Bounds, radius: Any, lipschitz: Any) -> bool:
+    """Whether theory certifies `radius` (in units of sigma) by this rule; lipschitz: L sigma, None where none is supposed."""
     if isinstance(rule, FamilyRule):
         weight, exponent = number(rule.rival_weight), None if rule.exponent is None else number(rule.exponent)
         return certifies_family(
-            certifier, bounds, number(rule.threshold), radius, rival_weight=weight, exponent=exponent
+            certifier,
+            bounds,
+            number(rule.threshold),
+            radius,
+            rival_weight=weight,
+            exponent=exponent,
+            lipschitz=lipschitz,
         )
     formula = {"linear": certifies, "threshold": certifies_threshold}[rule.kind]
-    return formula(certifier, bounds, number(rule.parameter), radius)
+    return formula(certifier, bounds, number(rule.parameter), radius, lipschitz=lipschitz)
 
 
 def row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
@@ -135,7 +153,9 @@ def _check_soft(statistics: Statistics, certificates: Certificates, promise: Pro
         real_valued=promise.real_valued,
     )
     result.certificates_checked += again.radius.size
-    result.remarks.append("certificates of soft votes were recomputed in float64, not by independent arithmetic")
+    result.remarks.append(
+        "certificates from distributions of soft votes were recomputed in float64, not by independent arithmetic"
+    )
     for row in np.flatnonzero(again.prediction != certificates.prediction):
         result.differences.append(
             f"input {statistics.indices[row]}, {certificates.certifier}: certified class {certificates.prediction[row]}, "

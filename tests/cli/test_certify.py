@@ -158,6 +158,12 @@ def test_inputs_of_another_kind_are_refused_in_one_line(run, model, tmp_path):
         ({"--failure-probability": 1.5}, "--failure-probability must be in (0, 1)"),
         ({"--N": 5}, "num_estimation must be at least 11 to certify anything"),
         ({"--certifier": "theorem-a2"}, "did you mean theorem-a1?"),
+        (
+            {"--lipschitz": 1},
+            "--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got 1.",
+        ),
+        ({"--certifier": "lipschitz-smoothed"}, "with it alone, got nothing."),
+        ({"--certifier": "lipschitz-smoothed", "--lipschitz": 1}, "needs --votes soft or both, and --noise float"),
         ({"--radii": "a,b"}, "--radii must be >= 0, finite, got 'a'"),
         ({"--dataset": None}, "certify needs --dataset; see"),
         ({"--split": "validation"}, "split of digits must be train, test or all"),
