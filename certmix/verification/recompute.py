@@ -86,6 +86,8 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
             result.differences.append(f"{name}: {column} of the certificates are not those of the run")
     result.note(f"{name}: sigma of the certificates, against the run", certificates.sigma, statistics.sigma)
     result.differences += [f"{name}: {why}" for why in broken_promise(statistics, promise, promise.failure_probability)]
+    if get_certifier(certificates.certifier).needs == "lipschitz" and promise.lipschitz is None:
+        result.differences.append(f"{name}: the promise states no Lipschitz constant, which this certifier supposes")
     return len(result.differences) == before
 
 
@@ -102,7 +104,6 @@ def broken_promise(statistics: Statistics, promise: Promise, failure_probability
             confidence=promise.confidence,
             lipschitz=promise.lipschitz,
         )
-        get_certifier(name).supposing(promise.lipschitz)
     except InvalidArgument as error:
         return [f"the run cannot keep the promise of the certificates: {error}"]
     return []
