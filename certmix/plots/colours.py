@@ -41,7 +41,7 @@ def tint(colour: str, step: int) -> str:
 def on_dark(colour: str) -> str:
     """The colour as it is drawn on a dark ground: greys turn around, others are lighter."""
     red, green, blue = to_rgb(colour)
-    return to_hex([0.93 - 0.8 * red] * 3) if red == green == blue else tint(colour, 1)
+    return to_hex((0.93 - 0.8 * red, 0.93 - 0.8 * red, 0.93 - 0.8 * red)) if red == green == blue else tint(colour, 1)
 
 
 def colours_of(named: Sequence[tuple[str, str | None]]) -> dict[str, str]:

@@ -199,7 +199,7 @@ class FamilyRule:
 
     def takes(self, certifier: Certifier) -> bool:
         """See `Rule.takes`."""
-        return certifier.envelope is not None
+        return certifier.envelope is not None or certifier.needs == "lipschitz"
 
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: where the certifier's envelope leaves the rule's region."""

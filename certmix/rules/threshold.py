@@ -94,14 +94,14 @@ class ThresholdRule:
 
     def takes(self, certifier: Certifier) -> bool:
         """See `Rule.takes`."""
-        return certifier.envelope is not None or certifier.votes == "soft"
+        return certifier.envelope is not None or certifier.needs is not None
 
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i.
 
         Certifier "cdf" takes the distributions of an input where the selection draws chose them, else its means.
         """
-        by_tails = bounds if isinstance(bounds, DistributionBounds) and certifier.votes == "soft" else None
+        by_tails = bounds if isinstance(bounds, DistributionBounds) and certifier.needs == "distributions" else None
         envelope = envelope_of(certifier, "a threshold") if by_tails is None else EXACT
         radius = threshold_radius(bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=envelope)
         if by_tails is not None:
