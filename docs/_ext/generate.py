@@ -58,6 +58,8 @@ def generate(app: Sphinx, config: Config) -> None:
     for path in sorted((ROOT / "benchmarks" / "results").iterdir()):
         if path.suffix in (".md", ".png"):
             _copy(path, OUT / "results" / path.name)
+    contributing = ROOT / "CONTRIBUTING.md"
+    _write("CONTRIBUTING.md", contributing.read_text() if contributing.exists() else "# Contributing\n\n`make test` does everything.\n")
     _copy(ROOT / "notebooks" / "adaptive_smoothing_certificates.ipynb", OUT / "story.ipynb")
 
 
