@@ -8,9 +8,8 @@ import re
 
 from sphinx.application import Sphinx
 
-_SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Source", "Guarantee", "Differs", "Example", "Examples")
 _LISTS = ("Args", "Attributes")
-_SECTION = re.compile(rf"({'|'.join(_SECTIONS)}):(?:\s+(.*))?$")
+_SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source|Guarantee|Differs|Examples?):(?:\s+(.*))?$")
 _ENTRY = re.compile(r"(`?\*{0,2}\w[\w`, .()*]*?):\s+(.*)$")
 
 

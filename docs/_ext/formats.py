@@ -64,5 +64,8 @@ def tables() -> dict[str, str]:
 def _table(types: Mapping[str, object], says: Mapping[str, str]) -> str:
     if list(types) != list(says):
         raise ValueError(f"docs/_ext/formats.py must describe the columns {list(types)}, and describes {list(says)}.")
-    rows = [f"| `{name}` | {str(kind).replace('<element: ', ' of ').replace('>', '')} | {says[name]} |" for name, kind in types.items()]
+    rows = [
+        f"| `{name}` | {str(kind).replace('<element: ', ' of ').replace('>', '')} | {says[name]} |"
+        for name, kind in types.items()
+    ]
     return "\n".join(["| column | type | holds |", "|---|---|---|", *rows]) + "\n"

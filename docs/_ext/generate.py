@@ -14,6 +14,7 @@ import formats
 import typer
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 import certmix
 import certmix.cli.main
@@ -49,7 +50,7 @@ def generate(app: Sphinx, config: Config) -> None:
     _write("commands/core.md", _commands("Core commands", (), core))
     for name, group in groups.items():
         if hasattr(group, "commands"):
-            _write(f"commands/{name}.md", _commands(f"certmix {name}", (name,), group.commands, group.help))
+            _write(f"commands/{name}.md", _commands(f"certmix {name}", (name,), group.commands, group.help or ""))
     for page, title, modules in _api_pages():
         _write(f"api/{page}.md", _api_page(title, modules))
     _write("public_names.md", _public_names())
@@ -59,7 +60,8 @@ def generate(app: Sphinx, config: Config) -> None:
         if path.suffix in (".md", ".png"):
             _copy(path, OUT / "results" / path.name)
     contributing = ROOT / "CONTRIBUTING.md"
-    _write("CONTRIBUTING.md", contributing.read_text() if contributing.exists() else "# Contributing\n\n`make test` does everything.\n")
+    stub = "# Contributing\n\n`make test` does everything.\n"
+    _write("CONTRIBUTING.md", contributing.read_text() if contributing.exists() else stub)
     _copy(ROOT / "notebooks" / "adaptive_smoothing_certificates.ipynb", OUT / "story.ipynb")
 
 
@@ -76,8 +78,8 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _commands(title: str, path: tuple[str, ...], group: dict[str, typer.core.TyperCommand], says: str | None = None) -> str:
-    lines = [f"# {title}", "", says or "", ""]
+def _commands(title: str, path: tuple[str, ...], group: dict[str, TyperCommand], says: str = "") -> str:
+    lines = [f"# {title}", "", says, ""]
     for name, command in group.items():
         words = ("certmix", *path, name)
         lines += [f"(command-{'-'.join((*path, name))})=", f"## {' '.join(words)}", "", *_help(command.help or "")]
@@ -107,7 +109,7 @@ def _prose(line: str) -> str:
     return f"{line}  " if line else ""  # a line of help stays one
 
 
-def _row(parameter: "typer.core.TyperOption | typer.core.TyperArgument") -> str:
+def _row(parameter: TyperOption | TyperArgument) -> str:
     names = ", ".join(parameter.opts) if parameter.param_type_name == "option" else ""
     metavar = "" if getattr(parameter, "is_flag", False) else parameter.metavar or ""
     notes = []
@@ -128,7 +130,8 @@ def _api_pages() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _modules() -> list[str]:
-    return sorted(module.name for module in pkgutil.walk_packages(certmix.__path__, "certmix.") if "__main__" not in module.name)
+    found = pkgutil.walk_packages(certmix.__path__, "certmix.")
+    return sorted(module.name for module in found)
 
 
 def _api_page(title: str, modules: Iterable[str]) -> str:
@@ -146,7 +149,7 @@ def _public_names() -> str:
     for name in sorted(set(certmix.__all__), key=str.lower):
         thing = getattr(certmix, name)
         if not (inspect.isclass(thing) or inspect.isfunction(thing)):
-            lines.append(f"| `{name}` | {'Prediction of an input for which no class was selected: -1.' if name == 'ABSTAIN' else ''} |")
+            lines.append(f"| `{name}` | The value {thing!r}. |")
             continue
         role = "class" if inspect.isclass(thing) else "func"
         first = (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")

@@ -21,7 +21,7 @@ NOT_RUN = {  # every block that is not run, by page: a new one is a decision
     "docs/start/five_minutes.md": 1,
     "docs/start/your_own.md": 3,
 }
-pytestmark = pytest.mark.filterwarnings("default")  # commands decide what they warn of; pytest's own are errors elsewhere
+pytestmark = pytest.mark.filterwarnings("default")  # as a reader runs them; elsewhere a warning is an error
 
 
 def _name(page):
@@ -87,8 +87,8 @@ def test_every_page_with_commands_is_found():
 
 
 def test_sizes_are_cut_and_nothing_else():
-    words = "certify --robust h --max 300 --mixing-weight 1".split()
-    assert cut(words) == [*"certify --robust h --max 24 --mixing-weight 1 --N".split(), "500"]
+    words = ["certify", "--robust", "h", "--max", "300", "--mixing-weight", "1"]
+    assert cut(words) == ["certify", "--robust", "h", "--max", "24", "--mixing-weight", "1", "--N", "500"]
     assert cut(["certify", "runs/half", "--mixing-weight", "1"]) == ["certify", "runs/half", "--mixing-weight", "1"]
 
 
