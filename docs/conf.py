@@ -23,9 +23,9 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "ignore-module-all": True}
-autodoc_typehints = "signature"
-python_use_unqualified_type_names = True
+autodoc_typehints = "none"  # NumPy expands its aliases over many lines; docstrings say types and shapes
 default_role = "py:obj"
+smartquotes = False  # --option stays --option
 nitpicky = True
 # Types in signatures and backticks in docstrings may name what is documented elsewhere; links in pages may not.
 nitpick_ignore_regex = [("py:class", r".*"), ("py:obj", r".*")]

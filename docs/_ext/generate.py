@@ -89,7 +89,7 @@ def _commands(title: str, path: tuple[str, ...], group: dict[str, TyperCommand],
             panel = getattr(parameter, "rich_help_panel", None) or default
             panels.setdefault(panel, []).append(_row(parameter))
         for panel, rows in panels.items():
-            lines += [f"**{panel}**", "", "| | |", "|---|---|", *rows, ""]
+            lines += [f"| {panel} | |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
