@@ -24,7 +24,8 @@ _BLOCK = re.compile(r"^(?:<!-- (not run|file): (.+?) -->\n)?```(sh|python)\n(.*?
 SIZES = {
     "demo": {"--max": 24, "--N": 500},
     "train --dataset digits --attack-radius": {"--epochs": 3},
-    "train --dataset digits --holdout": {"--epochs": 3},
+    "train --dataset digits --holdout 0.25 --attack-radius": {"--epochs": 3},
+    "train --dataset digits --holdout": {"--epochs": 20},
     "train": {"--epochs": 12},
     "sample": {"--max": 24, "--N": 500},
     "certify": {"--max": 24, "--N": 500},
