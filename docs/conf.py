@@ -37,7 +37,7 @@ html_css_files = ["certmix.css"]
 html_extra_path = ["llms.txt"]
 html_math_renderer = "mathml"
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1b5e91", "color-brand-content": "#1b5e91"},
     "dark_css_variables": {"color-brand-primary": "#7ab8ea", "color-brand-content": "#7ab8ea"},
