@@ -25,12 +25,12 @@ ROOT, OUT = DOCS.parent, DOCS / "generated"
 
 # The arrow line, left to right: page, title, the parts of the package on it. What no page names goes to the last one.
 PAGES = (
-    ("models-and-data", "Models and data", ("models", "datasets", "specs")),
+    ("models-and-data", "Models and data", ("models", "datasets", "input_range", "specs", "user_files")),
     ("draws", "Noise, sampling, runs", ("noise", "sampling", "runs")),
     ("bounds", "Bounds on probabilities", ("promise", "intervals")),
     ("certifiers", "Certifiers", ("certifiers", "lipschitz_bounds")),
     ("rules", "Rules", ("rules", "clean_accuracy")),
-    ("certification", "Certification", ("certification",)),
+    ("certification", "Certification", ("certification", "certificate")),
     ("curves", "Curves and frontiers", ("curves", "pareto", "summary")),
     ("prediction", "Prediction", ("prediction",)),
     ("training", "Training", ("training",)),
@@ -59,9 +59,8 @@ def generate(app: Sphinx, config: Config) -> None:
     for path in sorted((ROOT / "benchmarks" / "results").iterdir()):
         if path.suffix in (".md", ".png"):
             _copy(path, OUT / "results" / path.name)
-    contributing = ROOT / "CONTRIBUTING.md"
-    stub = "# Contributing\n\n`make test` does everything.\n"
-    _write("CONTRIBUTING.md", contributing.read_text() if contributing.exists() else stub)
+    for name in ("CONTRIBUTING.md", "SECURITY.md"):
+        _copy(ROOT / name, OUT / name)
     _copy(ROOT / "notebooks" / "adaptive_smoothing_certificates.ipynb", OUT / "story.ipynb")
 
 

@@ -17,9 +17,6 @@ NOT_RUN = {  # every block that is not run, by page: a new one is a decision
     "README.md": 3,
     "docs/how_to/denoised_smoothing.md": 1,
     "docs/how_to/many_gpus.md": 2,
-    "docs/how_to/one_call.md": 3,
-    "docs/how_to/publish.md": 1,
-    "docs/how_to/published_logs.md": 1,
     "docs/start/five_minutes.md": 1,
     "docs/start/your_own.md": 3,
 }
