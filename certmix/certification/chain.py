@@ -118,6 +118,10 @@ def bound_chain(
                 f"the runs of a chain must be over the same inputs, got others at sigma {runs[0].sigma:g} and "
                 f"{run.sigma:g}; sample the same subset."
             )
+    if any(run.draws.enumerated for run in runs):
+        raise InvalidArgument(
+            "the runs of a chain must be of Gaussian noise, got one of splitting noise; certify it alone."
+        )
     share = failure_probability / len(runs)
     votes, spent = [], []
     for run in runs:

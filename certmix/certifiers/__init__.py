@@ -15,18 +15,25 @@ from numpy.typing import ArrayLike
 
 from certmix.certifiers.arguments import Array
 from certmix.certifiers.cdf import cdf_margin, cdf_radius
-from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_PAPER, Envelope
+from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_L1, THEOREM_3_5_PAPER, Envelope
 from certmix.certifiers.exact import exact_margin, exact_radius
-from certmix.certifiers.lipschitz import lipschitz_margin, lipschitz_radius, smoothing_lipschitz_constant
+from certmix.certifiers.lipschitz import (
+    lipschitz_margin,
+    lipschitz_radius,
+    smoothing_lipschitz_constant,
+    splitting_lipschitz_constant,
+)
 from certmix.certifiers.margin import required_margin
 from certmix.certifiers.softmax_constants import softmax_lipschitz_constant
 from certmix.certifiers.theorem_a1 import theorem_a1_margin, theorem_a1_radius
 from certmix.errors import InvalidArgument
 from certmix.intervals import DistributionBounds, ProbabilityBounds
 from certmix.intervals.histograms import THRESHOLDS
+from certmix.promise import Norm
 
 __all__ = [
     "CERTIFIERS",
+    "USUAL_CERTIFIER",
     "Certifier",
     "Envelope",
     "cdf_margin",
@@ -39,6 +46,7 @@ __all__ = [
     "required_margin",
     "smoothing_lipschitz_constant",
     "softmax_lipschitz_constant",
+    "splitting_lipschitz_constant",
     "theorem_a1_margin",
     "theorem_a1_radius",
 ]
@@ -59,6 +67,7 @@ class Certifier:
         margin: (top_lower, rival_upper, radius, sigma) -> margin on the ball.
         envelope: two curves over the radius, for every rule; None where only the margin is known: rules that need more
             than h_y - h_i cannot use it.
+        norm: of the balls that it certifies: "l2" under Gaussian noise, "l1" under splitting noise.
         votes: "any", or "soft" where it needs the distributions of soft votes to be more than the exact certificate.
     """
 
@@ -69,6 +78,7 @@ class Certifier:
     margin: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
     envelope: Envelope | None = None
     votes: Literal["any", "soft"] = "any"
+    norm: Norm = "l2"
 
     def certify(self, bounds: ProbabilityBounds, mixing_weight: float) -> Array:
         """Certified radii of the mixture at one weight, shape (inputs,), from all that the bounds hold.
@@ -85,16 +95,17 @@ class Certifier:
 
 def _smoothing_lipschitz(
     curve: Callable[..., Array],
-    paper: bool,
+    constant_at: Callable[[ArrayLike], Array],
     top_lower: ArrayLike,
     rival_upper: ArrayLike,
     where: ArrayLike,
     sigma: ArrayLike,
 ) -> Array:
-    constant = smoothing_lipschitz_constant(sigma, paper=paper)
+    constant = constant_at(sigma)
     return curve(top_lower, rival_upper, where, constant, constant)
 
 
+_PAPER_CONSTANT = functools.partial(smoothing_lipschitz_constant, paper=True)
 CERTIFIERS = {
     certifier.name: certifier
     for certifier in (
@@ -104,21 +115,43 @@ CERTIFIERS = {
             "theorem-3.5",
             "Theorem 3.5",
             (0, (1, 1.5)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, False),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, False),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, smoothing_lipschitz_constant),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, smoothing_lipschitz_constant),
             THEOREM_3_5,
         ),
         Certifier(
             "theorem-3.5-paper",
             "Theorem 3.5 (paper's constant)",
             (0, (5, 2, 1, 2)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, True),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, True),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, _PAPER_CONSTANT),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, _PAPER_CONSTANT),
             THEOREM_3_5_PAPER,
+        ),
+        Certifier(
+            "theorem-3.5-l1",
+            "Theorem 3.5, l1",
+            (0, (3, 1.5)),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, splitting_lipschitz_constant),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, splitting_lipschitz_constant),
+            THEOREM_3_5_L1,
+            norm="l1",
         ),
         Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, votes="soft"),
     )
 }
+
+
+USUAL_CERTIFIER: dict[Norm, str] = {"l2": "exact", "l1": "theorem-3.5-l1"}
+
+
+def check_noise(certifier: Certifier, norm: Norm) -> None:
+    """Raise InvalidArgument where votes of noise that certifies balls of this norm are not a certifier's to use."""
+    if certifier.norm != norm:
+        able = ", ".join(name for name, one in CERTIFIERS.items() if one.norm == norm)
+        noise = {"l1": "splitting", "l2": "Gaussian"}[norm]
+        raise InvalidArgument(
+            f"certifier must be one for {noise} noise, which certifies {norm} radii ({able}), got {certifier.name!r}."
+        )
 
 
 def get_certifier(name: str) -> Certifier:

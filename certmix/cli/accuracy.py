@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from certmix.certification.certify import Certificates
+from certmix.certifiers import USUAL_CERTIFIER
 from certmix.cli.values import Numbers
 from certmix.curves import certified_accuracy, radii_within
 from certmix.promise import Promise
@@ -30,7 +31,11 @@ def accuracy_rows(made: Sequence[Certificates], radii: Numbers | None) -> list[d
 def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     """Certified accuracy in percent, rounded down, with its 95 % interval, one column per radius."""
     radii = sorted({radius for row in rows for radius in row["radii"]})
-    headers = ["sigma", "certifier", "rule", *(f"r = {radius:g}" for radius in radii)]
+    norms = sorted({row["norm"] for row in rows})
+    scale = "Lambda" if {row["certifier"] for row in rows} <= {USUAL_CERTIFIER["l1"]} else "sigma"
+    headers = [scale, "certifier", "rule", *(f"r = {radius:g}" for radius in radii)]
+    if norms != ["l2"]:  # said where it is not the usual one
+        headers.insert(1, "norm")
     body = []
     for row in rows:
         cells = {
@@ -40,7 +45,8 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
             )
         }
         certifier = row["certifier"] + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
-        body.append([f"{row['sigma']:g}", certifier, row["rule"], *(cells.get(r, "") for r in radii)])
+        norm = [row["norm"]] if norms != ["l2"] else []
+        body.append([f"{row['sigma']:g}", *norm, certifier, row["rule"], *(cells.get(r, "") for r in radii)])
     return render_table(headers, body, table_format)
 
 
@@ -63,6 +69,8 @@ def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
     """The subset, the draws and the promise behind a table, in words."""
     draws, missing = run.statistics.draws, run.wanted - len(run.statistics)
     made = f"{draws.num_selection} + {draws.num_estimation} draws each"
+    if draws.enumerated:
+        made = f"all {draws.num_estimation} values of splitting noise, {draws.norm} radii"
     if draws.schedule is not None:
         used, full = int(run.statistics.estimation_draws.sum()), len(run.statistics) * draws.num_estimation
         made = (
@@ -76,7 +84,7 @@ def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
         made += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
     gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""
     return (
-        f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, sigma {draws.sigma:g}, "
+        f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, {draws.scale_text}, "
         f"{made}. Accuracies in % with 95 % intervals of the test set. {promise.text} {_scope(run, promise)}{_units(run)} "
         f"Written: {', '.join(files)}."
     )

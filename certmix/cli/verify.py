@@ -96,8 +96,8 @@ def verdict(
         f"again ({result.draws_repeated} draws), {result.certificates_checked} radii {whose}recomputed at 50 digits, "
         f"{len(result.differences)} differences.",
         *(f"- {line}" for line in result.differences),
-        f"{inputs} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), sigma "
-        f"{draws.sigma:g}, seed {source}.",
+        f"{inputs} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), "
+        f"{draws.scale_text}, seed {source}.",
         *sorted({made.promise.text for made in certificates if made.promise}),
     ]
     escapes = (
