@@ -30,7 +30,8 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, commands: Sequ
         [
             f"# Certified robustness at {draws.scale_text}",
             "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are "
-            f"{draws.norm}, in pixel units of inputs in [0, 1]. Written by certmix {__version__}, and again when the run is certified again.",
+            f"{draws.norm}, in pixel units of inputs in [0, 1]. Written by certmix {__version__}, "
+            "and again when the run is certified again.",
             f"Certified accuracy in %, rounded to the safe side, with 95 % intervals of the test set:\n\n{table}",
             "## Promise",
             *dict.fromkeys(promise.text for promise in promises),
