@@ -1,4 +1,5 @@
 # Two commands on a fresh machine with Python 3.11+ and make: `make demo` and `make test`. Each does its own set-up.
+# `make docs` builds the site that one of the tests builds too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +22,9 @@ lint: $(STAMP)
 cifar10: $(STAMP)
 	$(MAKE) -C benchmarks/cifar10 CERTMIX=$(abspath $(BIN))/certmix PYTHON=$(abspath $(BIN))/python DATA=$(abspath $(DATA))
 
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
@@ -31,4 +35,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) demo build docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

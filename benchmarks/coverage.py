@@ -5,9 +5,9 @@ and certificates. A certificate counts as false if *any* radius stated for the i
 exceeds the true radius of the worst classifier with these probabilities, which is found here by a route of its own: roots
 of half-space probabilities. The worst cells sit where unanimous votes have just the stated probability.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py [SCALE]
+    OMP_NUM_THREADS=1 python benchmarks/coverage.py [SCALE [PIPELINE ...]]
 
-prints a table per pipeline; SCALE multiplies the numbers of certificates (1: 1.4 million).
+prints a table per pipeline; SCALE multiplies the numbers of certificates (1: 1.5 million). PIPELINE names some of them.
 """
 
 import sys
@@ -22,16 +22,25 @@ from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
 import certmix
-from certmix.certification.bounds import bound_probabilities, hard_bounds
-from certmix.certification.schedule import Schedule, look_schedule
+from certmix.certification.bounds import bound_probabilities, pair_bounds
+from certmix.certification.schedule import Schedule, look_schedule, look_spending
 from certmix.certification.soft import distribution_bounds
+from certmix.certification.votes import ClassVotes, hard_votes
 from certmix.errors import InvalidArgument
-from certmix.intervals import DistributionBounds, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
+from certmix.intervals import (
+    ABSTAIN,
+    DistributionBounds,
+    ProbabilityBounds,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+)
+from certmix.intervals.confidence import confident_counts
 from certmix.intervals.histograms import BINS, UNITS, Histograms, SoftVotes
+from certmix.prediction.mixture import MixtureLooks
 from certmix.promise import Promise
-from certmix.rules import LinearRule, ThresholdRule
+from certmix.rules import FamilyRule, LinearRule, Rule, ThresholdRule
 from certmix.rules.chain import chain_radius
-from certmix.rules.family import family_radius
+from certmix.rules.family import family_score
 
 SCALE = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
 ERRORS = (0.05, 0.01, 0.001)
@@ -149,12 +158,40 @@ def family(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
         for name, p in patterns(100, err / 2).items():
             votes = generator.multinomial(20, p, runs), generator.multinomial(100, p, runs)
             bounds = bound_probabilities(*votes, sigma=1.0, failure_probability=err)
-            stated = [
-                family_radius(bounds.top_lower, bounds.rival_upper, SCORES[q], 1.0, rival_weight=weight, exponent=q)
-                for weight, q in FAMILY
-            ]
+            stated = certmix.certify(bounds, rules=[FamilyRule(SCORES[q], weight, q) for weight, q in FAMILY]).radius
             truth = of_classes(p, true_family)[bounds.prediction]
-            yield Cell(f"{name}, n = 100", err, runs, false_ones(np.stack(stated), truth))
+            yield Cell(f"{name}, n = 100", err, runs, false_ones(stated, truth))
+
+
+def predictions(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
+    """Answers of the predictor, by rules whose parameter lies just beside what decides these probabilities; false: another
+    class than that of the exact mixture."""
+    looks, close = look_schedule(900), 3e-3
+    forms: list[tuple[Rule, float, float | None]] = [(ThresholdRule(0.0), 0.0, 1.0)]
+    forms += [(FamilyRule(SCORES[q], weight, q), weight, q) for weight, q in FAMILY]
+    for err in ERRORS:
+        for name, p in list(patterns(looks[0], err / 2).items())[:3]:
+            g = np.eye(len(p))[1]
+            for form, weight, q in forms:
+                edge = float(family_score(p[0], p[1], rival_weight=weight, exponent=q))
+                for side, parameter in (("below", edge - close), ("above", edge + close)):
+                    rule = form.with_parameter(parameter)
+                    truth = int(rule.decide(g[None], p[None])[0])
+                    watch = MixtureLooks(looks, look_spending(looks, err), 0.0, rule, 1.0, 20)
+                    false = sum(answer(generator, watch, p, g) not in (truth, ABSTAIN) for _ in range(runs))
+                    yield Cell(f"{name}, {form.label}, {side}", err, runs, false)
+
+
+def answer(generator: np.random.Generator, watch: MixtureLooks, p: Floats, g: Floats) -> int:
+    """What a predictor says that draws until it is decided; votes as `Looks` has them."""
+    votes, before = np.zeros((2, len(p) + 1), dtype=np.int64), 0
+    votes[0, :-1] = generator.multinomial(watch.num_selection, p)
+    for look in watch.looks:
+        votes[1, :-1] += generator.multinomial(look - before, p)
+        before = look
+        if watch.stops(votes, look, g):
+            break
+    return watch.decide(votes, before, g)[0]
 
 
 def stopped(generator: np.random.Generator, adversary: bool, runs: int) -> Iterator[Cell]:
@@ -171,7 +208,8 @@ def stopped(generator: np.random.Generator, adversary: bool, runs: int) -> Itera
             for look in looks:
                 votes, before = votes + generator.multinomial(look - before, p, runs), look
                 spent = schedule.spent_at(np.full(runs, look))
-                bounds = hard_bounds(selection, votes, np.zeros(runs, dtype=np.int64), promise, sigma=1.0, spent=spent)
+                counted = hard_votes(selection, votes, np.zeros(runs, dtype=np.int64))
+                bounds = pair_bounds(counted, promise, sigma=1.0, spent=spent)
                 radius = certmix.certify(bounds, rules=RULES).radius
                 if adversary:
                     stated = np.maximum(stated, radius)
@@ -242,6 +280,21 @@ def soft(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
             yield Cell(f"{name}, n = 200", err, runs, false_ones(stated, truth))
 
 
+def confident(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
+    """Shares of draws in which a class is above kappa, from the histograms; all rules, as of hard votes."""
+    for err in ERRORS:
+        for name, law in SOFT_LAWS.items():
+            for kappa in (0.625, 0.875):
+                votes, prediction = soft_votes(generator, np.array(law), runs)
+                counts = confident_counts(votes, kappa, len(law), "estimation")
+                counted = ClassVotes(prediction, counts, votes.estimation.total[:, 0])
+                bounds = pair_bounds(counted, Promise(err, votes="confident", confidence=kappa), sigma=1.0)
+                shares = stats.beta(np.array(law), sum(law) - np.array(law)).sf(kappa - 1 / UNITS)
+                truth = of_classes(shares, true_radii)[prediction]
+                stated = certmix.certify(bounds, rules=RULES).radius
+                yield Cell(f"{name}, kappa {kappa}, n = 200", err, runs, false_ones(stated, truth))
+
+
 def cdf(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
     """Distributions of a difference of two classes, whose law is a beta's; by means where the selection draws say so."""
     for err in ERRORS:
@@ -252,34 +305,40 @@ def cdf(generator: np.random.Generator, runs: int) -> Iterator[Cell]:
             ("spiky", (0.3, 0.1)),
         ):
             made, prediction = soft_pipeline(generator, np.array(law), err, runs)
-            stated = certmix.certify(made, mixing_weight=list(WEIGHTS), certifier="cdf").radius
-            mean = of_classes(np.array(law) / sum(law), true_radii)[prediction][:, : len(WEIGHTS)]
+            stated = certmix.certify(made, rules=RULES, certifier="cdf").radius
+            mean = of_classes(np.array(law) / sum(law), true_radii)[prediction]
             whole = np.stack([true_cdf(*law), true_cdf(*law[::-1])])[prediction]
             truth = np.where(made.by_distribution[:, None], whole, mean)
             yield Cell(f"{name}, n = 200", err, runs, false_ones(stated, truth))
 
 
 def true_cdf(first: float, second: float) -> Floats:
-    """Of WEIGHTS: nested half-spaces with the law of 2 Beta - 1, E D at distance r = int Phi(z(P[D >= s]) - r) ds - 1."""
+    """Of RULES: nested half-spaces with the law of 2 Beta - 1, E D at distance r = int Phi(z(P[D >= s]) - r) ds - 1."""
     middle = (np.arange(20_000) + 0.5) / 20_000
     quantiles = ndtri(stats.beta(first, second).sf(middle))
 
     def difference(r: float) -> float:
         return 2.0 * float(ndtr(quantiles - r).mean()) - 1.0
 
-    return np.array([root(lambda r, w=w: w * difference(r) - (1 - w)) for w in WEIGHTS])
+    found = [root(lambda r, w=w: w * difference(r) - (1 - w)) for w in WEIGHTS]
+    return np.array(found + [root(lambda r, c=c: min((1 + difference(r)) / 2 - c, difference(r))) for c in THRESHOLDS])
 
 
 def soft_pipeline(
     generator: np.random.Generator, law: Floats, err: float, runs: int
 ) -> tuple[DistributionBounds, Integers]:
-    """Dirichlet draws into histograms, and their bounds; and the selected classes."""
+    """Bounds of soft votes, and the selected classes."""
+    votes, prediction = soft_votes(generator, law, runs)
+    return distribution_bounds(votes, Promise(err, votes="soft"), sigma=1.0), prediction
+
+
+def soft_votes(generator: np.random.Generator, law: Floats, runs: int) -> tuple[SoftVotes, Integers]:
+    """Dirichlet draws into histograms; and the selected classes."""
     selection, estimation = (generator.dirichlet(law, (runs, draws)) for draws in (20, 200))
     prediction = np.floor(selection * UNITS).sum(axis=1).argmax(axis=1)
     rivals = np.array([[i for i in range(len(law)) if i != y] for y in range(len(law))])[prediction]
     stages = [histograms(drawn, prediction, rivals) for drawn in (selection, estimation)]
-    votes = SoftVotes(prediction, rivals, *stages)
-    return distribution_bounds(votes, Promise(err, votes="soft"), sigma=1.0), prediction
+    return SoftVotes(prediction, rivals, *stages), prediction
 
 
 def histograms(drawn: Floats, prediction: Integers, rivals: Integers) -> Histograms:
@@ -311,7 +370,10 @@ def main() -> None:
         "chain of two": chain(generator, some),
         "soft votes, betting": soft(generator, few),
         "soft votes, cdf": cdf(generator, few),
+        "confident votes": confident(generator, few),
+        "predictions": predictions(generator, few),
     }
+    pipelines = {name: made for name, made in pipelines.items() if name in (sys.argv[2:] or pipelines)}
     print("| pipeline | stated | certificates | false | worst cell | false there | its p-value | cells |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     total, cells, least = 0, 0, 1.0

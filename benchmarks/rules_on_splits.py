@@ -89,7 +89,7 @@ def chain(candidates: Sequence[ChainCandidate]) -> Callable[[Rows, Rows, float],
                 continue
             made = certify_chain(candidate.bounds.rows(report), thresholds)
             clean = candidate.clean_accuracy(thresholds, report)
-            found.append((score, clean, certified(made.prediction, made.radius, made.labels)))
+            found.append((score, clean, certified(made.prediction, made.radius[0], made.labels)))
         return max(found, key=lambda one: one[0], default=None)
 
     return run

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certification.certify import Certificates, certified_at
 from certmix.errors import InvalidArgument
 from certmix.promise import Norm, Promise
-from certmix.rules import Rule
+from certmix.rules import Form
 from certmix.tables import default_radii, short_list
 
 
@@ -28,7 +28,7 @@ class CertifiedAccuracyCurve:
     """
 
     radii: NDArray[np.float64]
-    rules: tuple[Rule, ...]
+    rules: tuple[Form, ...]
     accuracy: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from certmix.attacks.norms import get_norm
 from certmix.attacks.pgd import Objective, movable, pgd, value_and_gradient
-from certmix.certifiers.lipschitz import lipschitz_radius
+from certmix.certifiers.lipschitz import lipschitz_radius, lipschitz_top_radius
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.tables import shapes_repr
 
@@ -169,6 +169,22 @@ def local_lipschitz_radius(
     )  # (weights, inputs, classes)
     radius[:, rows, y] = np.inf
     return np.asarray(radius.min(axis=2))
+
+
+def local_threshold_radius(
+    probabilities: ArrayLike, prediction: ArrayLike, constant: ArrayLike, threshold: ArrayLike
+) -> Array:
+    """The threshold rule with a Lipschitz constant per class: min((h_y - c) / L_y, the radius of h itself).
+
+    Guarantee and arguments: as `local_lipschitz_radius`, with thresholds c, in [0, 1), in place of weights.
+    Returns: radius in pixel units, shape (thresholds, inputs); rounded down.
+    """
+    alone = local_lipschitz_radius(probabilities, prediction, constant, 1.0)[0]
+    h, y = np.asarray(probabilities, dtype=np.float64), np.asarray(prediction, dtype=np.int64)
+    rows, thresholds = np.arange(len(h)), np.atleast_1d(np.asarray(threshold, dtype=np.float64))
+    own = np.maximum(np.broadcast_to(np.asarray(constant, dtype=np.float64), h.shape)[rows, y], 1e-150)
+    top = np.minimum(h[rows, y], np.nextafter(1.0, 0.0))
+    return np.asarray(np.minimum(lipschitz_top_radius(top, thresholds[:, None], own), alone))
 
 
 def probabilities_of(model: torch.nn.Module, inputs: Tensor) -> Tensor:

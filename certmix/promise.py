@@ -16,6 +16,7 @@ INTERVALS: tuple[Interval, ...] = get_args(Interval)
 VOTES: tuple[Votes, ...] = get_args(Votes)
 MEAN_BOUNDS: tuple[MeanBound, ...] = get_args(MeanBound)
 NORMS: tuple[Norm, ...] = get_args(Norm)
+LIPSCHITZ_RANGE = 1e-160, 1e160  # per pixel unit
 CONFIDENCE_STEPS = 64  # a confidence is a multiple of 1/64, where the bins of soft votes end
 
 Choice = TypeVar("Choice", bound=str)
@@ -35,6 +36,8 @@ class Promise:
         real_valued: whether perturbed inputs may leave the grid of integer noise; see `Draws.quantisation_distance`.
         confidence: kappa of confident votes, a multiple of 1/64 in (1/2, 1); None for others. It may be chosen on other
             inputs, never by the draws that are certified.
+        lipschitz: L, where a certificate supposes that every class probability of h's network is L-Lipschitz in l2, per pixel
+            unit; None where nothing is supposed of the network.
     Raises: InvalidArgument: a value that is none of these.
     """
 
@@ -44,6 +47,7 @@ class Promise:
     mean_bound: MeanBound = "betting"
     real_valued: bool = False
     confidence: float | None = None
+    lipschitz: float | None = None
 
     def __post_init__(self) -> None:
         if not self.certain:
@@ -58,6 +62,8 @@ class Promise:
             )
         if self.confidence is not None:
             check_confidence(self.confidence)
+        if self.lipschitz is not None:
+            check_supposed_lipschitz(self.lipschitz, self.votes)
         if self.certain and (self.interval != "pair" or self.votes == "soft" or self.real_valued):
             raise InvalidArgument(
                 "failure_probability 0 is for hard or confident votes of splitting noise, interval pair, and inputs on the "
@@ -89,6 +95,11 @@ class Promise:
                 f"probability 0; it is about {about}."
             )
         where = ", perturbed inputs off the data's grid included" if self.real_valued else ""
+        if self.lipschitz is not None:
+            where += (
+                "; certificates of lipschitz-smoothed SUPPOSE that every class probability of h's network is "
+                f"{self.lipschitz:g}-Lipschitz in l2, which was given, not checked, and hold up to its float rounding"
+            )
         return (
             f"Each certificate is wrong with probability at most {self.failure_probability:g}, whatever the accurate model "
             f"does; it is about {about}, spends that probability {spent}{where}."
@@ -96,7 +107,10 @@ class Promise:
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
-        return asdict(self)
+        made = asdict(self)
+        if self.lipschitz is None:
+            del made["lipschitz"]
+        return made
 
     @classmethod
     def from_json(cls, tree: Fields) -> "Promise":
@@ -107,9 +121,10 @@ class Promise:
         mean_bound = cast(MeanBound, tree.choice("mean_bound", MEAN_BOUNDS))
         real_valued = tree.flag("real_valued")
         confidence = tree.optional("confidence", lambda: tree.number("confidence", 0.5, 1.0))
+        lipschitz = tree.optional("lipschitz", lambda: tree.number("lipschitz", *LIPSCHITZ_RANGE))
         tree.end()
         try:
-            return cls(err, interval, votes, mean_bound, real_valued, confidence)
+            return cls(err, interval, votes, mean_bound, real_valued, confidence, lipschitz)
         except InvalidArgument as error:
             raise RunError(f"{tree.where}: {error}") from None
 
@@ -137,6 +152,21 @@ def check_confidence(value: float) -> float:
         f"confidence must be a multiple of 1/{CONFIDENCE_STEPS} in (0.5, 1), where the bins of soft votes end, got {value}; "
         f"take {' or '.join(map(str, near))}."
     )
+
+
+def check_supposed_lipschitz(lipschitz: float, votes: Votes) -> None:
+    """Raise InvalidArgument where L is no constant, or the votes are no means of the network's class probabilities."""
+    least, most = LIPSCHITZ_RANGE
+    if not least <= lipschitz <= most:
+        raise InvalidArgument(
+            f"lipschitz must be > 0 and finite (per pixel unit, {least:g} to {most:g}), got {lipschitz}; it bounds how fast "
+            "every class probability of the network can change."
+        )
+    if votes != "soft":
+        raise InvalidArgument(
+            f"lipschitz needs votes 'soft', the means of the network's Lipschitz probabilities, got {votes!r}: a vote jumps; "
+            "sample with --votes soft."
+        )
 
 
 def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:

@@ -1,11 +1,13 @@
 """What a table says of a run beside certified accuracy: clean accuracy, abstentions, and what the draws cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from certmix.certification.certify import Certificates
 from certmix.certification.votes import votes_of_h
 from certmix.promise import Promise
+from certmix.rules import Rule
 from certmix.tables import percent_text
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def summarise(statistics: "Statistics", certificates: Certificates) -> list[RunS
     h, votes = votes_of_h(statistics, certificates.promise or Promise())
     draws = float((statistics.draws.num_selection + statistics.estimation_draws).mean())
     found = []
-    for rule, radius in zip(certificates.rules, certificates.radius, strict=True):
+    for rule, radius in zip(cast(Sequence[Rule], certificates.rules), certificates.radius, strict=True):
         clean = None
         if g is not None:
             clean = float(rule.clean_accuracy(g, h, statistics.labels, draws=votes)(rule.parameter))

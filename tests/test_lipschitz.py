@@ -10,7 +10,7 @@ import certmix
 from certmix.attacks import pgd
 from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument
-from certmix.lipschitz import estimate_local_lipschitz, local_lipschitz_radius
+from certmix.lipschitz import estimate_local_lipschitz, local_lipschitz_radius, local_threshold_radius
 from certmix.lipschitz_bounds import bound_local_lipschitz, dense_layers
 from certmix.models import make_architecture
 from certmix.models.architectures import Normalized
@@ -136,6 +136,10 @@ def test_radius_by_hand():
     # rivals: [0.8 * 0.5 - 0.2] / [0.8 * 1.5] and [0.8 * 0.6 - 0.2] / [0.8 * 5]
     assert local_lipschitz_radius(h, [0], constants, [0.8])[0, 0] == pytest.approx(min(0.2 / 1.2, 0.28 / 4.0), rel=1e-9)
     assert local_lipschitz_radius(h, [0], constants, [0.5, 0.6])[:, 0].tolist() == [0.0, 0.0]
+    # threshold: (0.7 - c) / 1 until h itself, min(0.5 / 1.5, 0.6 / 5), binds
+    assert local_threshold_radius(h, [0], constants, [0.65, 0.2, 0.7])[:, 0] == pytest.approx(
+        [0.05, 0.12, 0.0], abs=1e-9
+    )
 
 
 def test_bad_input_is_named(digits):

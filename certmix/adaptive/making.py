@@ -29,6 +29,11 @@ class MadeMixture:
     seconds: float
 
 
+def checkpoint_of(out: Path) -> Path:
+    """Where the training of a mixture's file keeps its checkpoint."""
+    return out.with_name(f"{out.name}.training")
+
+
 def make_mixture(
     *,
     training: Dataset,
@@ -51,7 +56,7 @@ def make_mixture(
 ) -> MadeMixture:
     """Train the gate, calibrate it on the inputs held out, and write the mixture.
 
-    An interrupted training goes on from `OUT.training`.
+    An interrupted training goes on from `checkpoint_of(out)`.
 
     Args:
         training: inputs in [0, 1] with labels.
@@ -76,7 +81,7 @@ def make_mixture(
             gate_range=gate_range, accurate_layers=accurate_layers, robust_layers=robust_layers,
             accurate_scale=accurate_scale, robust_scale=robust_scale,
         ).to(place)  # fmt: skip
-    checkpoint = out.with_name(f"{out.name}.training")
+    checkpoint = checkpoint_of(out)
     started = time.monotonic()
     train_gate(mixture, training, settings, checkpoint=checkpoint, progress=progress)
     seconds = time.monotonic() - started

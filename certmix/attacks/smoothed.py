@@ -24,22 +24,28 @@ class SmoothedClassifier(nn.Module):
         sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
         draws: noise draws per call and input, >= 1.
         seed: of the draws.
+        common: use the same draws for every input and call: a fixed function, whose changes are not those of the noise.
     Raises: InvalidArgument: a value out of range.
     """
 
-    def __init__(self, base: nn.Module, *, sigma: float, draws: int = 16, seed: int = 0) -> None:
+    def __init__(self, base: nn.Module, *, sigma: float, draws: int = 16, seed: int = 0, common: bool = False) -> None:
         super().__init__()
         if not 0.0 < sigma < float("inf"):
             raise InvalidArgument(f"sigma must be > 0 and finite (pixel units), got {sigma}.")
         need_at_least(1, draws=draws)
-        self.base, self.sigma, self.draws, self._seed = base, float(sigma), draws, seed
+        self.base, self.sigma, self.draws, self._seed, self._common = base, float(sigma), draws, seed, common
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-probabilities of the smoothed classifier, shape (batch, classes)."""
+        if self._common:
+            self._generators.clear()
         generator = self._generators.setdefault(inputs.device, torch.Generator(inputs.device).manual_seed(self._seed))
         repeated = inputs.repeat(self.draws, *[1] * (inputs.ndim - 1))
-        noise = torch.randn(repeated.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
+        shape = (self.draws, *inputs.shape[1:]) if self._common else repeated.shape
+        noise = torch.randn(shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
+        if self._common:
+            noise = noise.repeat_interleave(len(inputs), dim=0)
         logs = functional.log_softmax(self.base(repeated + self.sigma * noise), dim=1)
         return logs.view(self.draws, len(inputs), logs.shape[1]).logsumexp(dim=0) - math.log(self.draws)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,11 +162,12 @@ def promise_of(
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
     confidence: float | None = None,
+    lipschitz: float | None = None,
 ) -> Promise:
     """The promise that a run can keep, from what is asked for; arguments as `certmix.certify`.
 
     Raises: InvalidArgument: votes that the run does not hold, another failure probability or interval than those of its
-        early stopping, or real_valued without integer noise.
+        early stopping, real_valued without integer noise, or lipschitz with it.
     """
     used, confidence = _promised_votes(statistics, votes, confidence)
     if statistics.draws.enumerated:
@@ -192,8 +194,13 @@ def promise_of(
         failure_probability = declared
     if real_valued:
         _ = statistics.draws.quantisation_distance  # refuses float noise
+    if lipschitz is not None and statistics.draws.grid_levels is not None:
+        raise InvalidArgument(
+            "lipschitz needs float noise, got integer: rounded to the grid, the network's input jumps, and its probabilities "
+            "with it; sample with --noise float."
+        )
     err = check_failure_probability(DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability)
-    return Promise(err, interval, used, mean_bound, real_valued, confidence)
+    return Promise(err, interval, used, mean_bound, real_valued, confidence, lipschitz)
 
 
 def _promised_votes(
@@ -241,14 +248,8 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
     if promise.votes == "soft":
         assert statistics.soft is not None
         made = distribution_bounds if distributions else soft_bounds
-        return made(
-            statistics.soft,
-            promise,
-            sigma=statistics.sigma,
-            total_variation=total_variation,
-            labels=labels,
-            indices=indices,
-        )
+        bounds = made(statistics.soft, promise, sigma=statistics.sigma, total_variation=total_variation)
+        return replace(bounds, labels=labels, indices=indices)
     return pair_bounds(
         whole_votes(statistics, promise),
         promise,

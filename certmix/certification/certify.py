@@ -13,7 +13,7 @@ from certmix.certifiers.arguments import check_mixing_weight
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
 from certmix.promise import NORMS, Interval, MeanBound, Norm, Promise, Votes, check_choice
-from certmix.rules import LinearRule, Rule
+from certmix.rules import Form, LinearRule, Rule
 from certmix.tables import short_list
 
 if TYPE_CHECKING:
@@ -26,15 +26,16 @@ class Certificates:
 
     Guarantee: for each input separately, with probability at least 1 - promise.failure_probability over the draws, the
     mixture by rules[k] predicts prediction[i] on the open ball of radius[k, i] in `norm`, whatever the accurate model is;
-    that holds for all rules at once.
+    that holds for all rules at once, or for each by itself where the certifier is "cdf".
 
     Attributes:
         prediction: class of the robust model, shape (inputs,), int64; ABSTAIN (-1) where none was selected. The
             certificate by rule k says something about it only where radius[k] > 0.
         radius: shape (rules, inputs), float64, pixel units; 0 = nothing certified (the certifier abstains).
-        rules: how g and h become one classifier, one per row of radii.
+        rules: how g and h become one classifier, one per row of radii; or one chain.
         certifier: name of the certifier.
-        sigma: standard deviation of the noise, or Lambda of splitting noise, in [0, 1] pixel units.
+        sigma: standard deviation of the noise, or Lambda of splitting noise, in [0, 1] pixel units; of a chain, its first
+            node's.
         promise: how the failure probability was spent; None where the bounds' source does not say.
         labels, indices: true classes and stable positions, shape (inputs,), when known.
         norm: of the balls: that of the noise, or another one by `in_norm`.
@@ -42,7 +43,7 @@ class Certificates:
 
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
-    rules: tuple[Rule, ...]
+    rules: tuple[Form, ...]
     certifier: str
     sigma: float
     promise: Promise | None = None
@@ -94,20 +95,22 @@ def certify(
     mean_bound: MeanBound = "betting",
     real_valued: bool = False,
     confidence: float | None = None,
+    lipschitz: float | None = None,
 ) -> Certificates:
     """Certified radii of the mixture by any number of rules, from one set of draws.
 
     One region (p_A, p_B) covers every rule, weight and radius at once, so that asking for more costs no confidence. It
-    covers every certifier that uses (p_A, p_B) too; "cdf" spends the failure probability anew on distributions, so that
-    taking the better of it and another certifier, input by input, can be wrong twice as often.
+    covers every certifier that uses (p_A, p_B) too. "cdf" spends the failure probability anew on distributions, so that
+    taking the better of it and another certifier, input by input, can be wrong twice as often; and where an input is
+    certified by its distributions, the promise is of each rule by itself: other rules may rest on another rival's.
 
     Args:
         statistics_or_bounds: votes, or bounds on the smoothed probabilities.
         rules: one rule or several, of `certmix.rules`.
         mixing_weight: one weight of Eq. 5 or several, in [0, 1], before the rules; 1 where neither is given. Up to 1/2
             nothing can be certified.
-        certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or "cdf" for soft votes; "theorem-3.5-l1" for
-            splitting noise. The first, or the last, of the noise where left out.
+        certifier: "exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or for soft votes "cdf", or "lipschitz-smoothed"
+            with `lipschitz`; "theorem-3.5-l1" for splitting noise. The first, or the last, of the noise where left out.
         failure_probability: in (0, 1), per input; 0.001, or that of the run's early stopping, where left out.
         interval: "pair" or "cohen"; see `bound_probabilities`.
         votes: "hard", "soft" or "confident"; what the run was drawn for where left out. Fixed before looking: choosing what
@@ -116,6 +119,8 @@ def certify(
         real_valued: certify perturbed inputs off the grid of integer noise too, for a predictor that quantises its
             input first: `quantisation_distance` is subtracted from every radius.
         confidence: kappa of confident votes, for a run that holds soft ones; fixed, or chosen on other inputs.
+        lipschitz: L such that every class probability of h's network is L-Lipschitz in l2: a supposition of the certificate,
+            for certifier "lipschitz-smoothed" and runs of float noise alone. Known by construction, never an estimate.
     Returns: Certificates, radius of shape (rules, inputs).
     Raises: InvalidArgument: a value out of range or an unknown name; a promise asked of bounds, which have their own.
     """
@@ -123,19 +128,20 @@ def certify(
     norm = source.norm if isinstance(source, ProbabilityBounds) else source.draws.norm
     method = get_certifier(USUAL_CERTIFIER[norm] if certifier is None else certifier)
     check_noise(method, norm)
-    asked = (failure_probability, interval, votes, mean_bound, real_valued, confidence)
+    asked = (failure_probability, interval, votes, mean_bound, real_valued, confidence, lipschitz)
     moved = 0.0
     if isinstance(source, ProbabilityBounds):
-        if asked != (None, "pair", None, "betting", False, None):
+        if asked != (None, "pair", None, "betting", False, None, None):
             raise InvalidArgument(
-                "failure_probability, interval, votes, mean_bound, real_valued and confidence must be left out with bounds, "
-                "which were made under a promise of their own; pass the Statistics, or make other bounds."
+                "failure_probability, interval, votes, mean_bound, real_valued, confidence and lipschitz must be left out "
+                "with bounds, which were made under a promise of their own; pass the Statistics, or make other bounds."
             )
         bounds = source
     else:
         bounds = _bounds(source, method, *asked)
         moved = source.draws.quantisation_distance if real_valued else 0.0
-    if method.votes == "soft" and not isinstance(bounds, DistributionBounds):
+    method = method.supposing(None if bounds.promise is None else bounds.promise.lipschitz)
+    if method.needs == "distributions" and not isinstance(bounds, DistributionBounds):
         raise InvalidArgument("certifier 'cdf' needs soft votes, got hard ones or bounds; sample with --votes soft.")
     radius = np.stack([rule.radius(method, bounds) for rule in chosen])
     if real_valued:
@@ -195,20 +201,25 @@ def _bounds(
     mean_bound: MeanBound,
     real_valued: bool,
     confidence: float | None,
+    lipschitz: float | None,
 ) -> ProbabilityBounds:
     """Bounds under the promise asked for, with what the certifier needs."""
-    if method.votes == "soft" and (votes in ("hard", "confident") or confidence is not None):
+    if method.needs is not None and (votes in ("hard", "confident") or confidence is not None):
         raise InvalidArgument(
-            f"certifier 'cdf' needs soft votes, got votes {votes or 'confident'!r}; leave --certify-votes and "
+            f"certifier {method.name!r} needs soft votes, got votes {votes or 'confident'!r}; leave --certify-votes and "
             "--confidence out."
         )
+    if method.needs != "lipschitz" and lipschitz is not None:
+        raise InvalidArgument(f"lipschitz is for certifier 'lipschitz-smoothed' alone, got certifier {method.name!r}.")
+    method.supposing(lipschitz)
     promise = promise_of(
         statistics,
         failure_probability=failure_probability,
         interval=interval,
-        votes="soft" if method.votes == "soft" else votes,
+        votes=votes if method.needs is None else "soft",
         mean_bound=mean_bound,
         real_valued=real_valued,
         confidence=confidence,
+        lipschitz=lipschitz,
     )
-    return bound_statistics(statistics, promise, distributions=method.votes == "soft")
+    return bound_statistics(statistics, promise, distributions=method.needs == "distributions")

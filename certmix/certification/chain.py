@@ -4,19 +4,20 @@ Where the failure probability goes, and why: `certmix.rules.chain`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from certmix.certification.bounds import maximum_radius, promise_of
+from certmix.certification.certify import Certificates
 from certmix.certification.votes import whole_votes
-from certmix.certifiers import get_certifier
+from certmix.certifiers import check_noise, get_certifier
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise, Votes, check_failure_probability
-from certmix.rules.chain import chain_radius
+from certmix.rules.chain import Chain, chain_radius
 from certmix.rules.threshold import envelope_of
 from certmix.tables import shapes_repr
 
@@ -31,14 +32,15 @@ Integers = NDArray[np.int64]
 class ChainBounds:
     """What the nodes of a chain know about the classes that they chose.
 
-    Guarantee: for each input all of it holds with probability at least 1 - failure_probability, for all thresholds at once.
+    Guarantee: for each input all of it holds with probability at least 1 - promise.failure_probability, for all thresholds at
+    once.
 
     Attributes:
         candidates: class that each node's selection draws chose, shape (nodes, inputs); ABSTAIN where none was.
         top_lower: lower bound on h_k of each candidate, 0 where node k chose another, shape (nodes, candidates, inputs).
         rival_upper: upper bound on h_k of every other class, the same shape.
         sigma: of each node, shape (nodes,), pixel units.
-        failure_probability: of all nodes together.
+        promise: of all nodes together, which share its failure probability equally.
         labels, indices: true classes and stable positions, shape (inputs,).
     """
 
@@ -46,7 +48,7 @@ class ChainBounds:
     top_lower: Floats
     rival_upper: Floats
     sigma: Floats
-    failure_probability: float
+    promise: Promise
     labels: Integers
     indices: Integers
 
@@ -59,37 +61,10 @@ class ChainBounds:
             self.top_lower[..., chosen],
             self.rival_upper[..., chosen],
             self.sigma,
-            self.failure_probability,
+            self.promise,
             self.labels[chosen],
             self.indices[chosen],
         )
-
-
-@dataclass(frozen=True)
-class ChainCertificates:
-    """Certified radii of one chain.
-
-    Guarantee: for each input separately, with probability at least 1 - failure_probability over the draws of all nodes, the
-    chain predicts `prediction` on the open l2 ball of `radius`, whatever the accurate model is.
-
-    Attributes:
-        prediction: shape (inputs,); ABSTAIN where nothing is certified.
-        radius: shape (inputs,), pixel units; 0 = nothing certified.
-        thresholds, sigma: of each node, in their order.
-        certifier: name.
-        failure_probability, labels, indices: as `ChainBounds`.
-    """
-
-    prediction: Integers
-    radius: Floats
-    thresholds: tuple[float, ...]
-    sigma: Floats
-    certifier: str
-    failure_probability: float
-    labels: Integers
-    indices: Integers
-
-    __repr__ = shapes_repr
 
 
 def bound_chain(
@@ -109,7 +84,6 @@ def bound_chain(
         confidence: of confident votes, for every node; None for what each run was drawn for.
     Raises: InvalidArgument: no runs, runs over other inputs, soft means, or too few draws to certify anything.
     """
-    check_failure_probability(failure_probability)
     if not runs:
         raise InvalidArgument("a chain needs at least one run, got none.")
     for run in runs[1:]:
@@ -122,10 +96,16 @@ def bound_chain(
         raise InvalidArgument(
             "the runs of a chain must be of Gaussian noise, got one of splitting noise; certify it alone."
         )
-    share = failure_probability / len(runs)
+    share = check_failure_probability(failure_probability) / len(runs)
+    promises = [node_promise(run, share, confidence) for run in runs]
+    if len({promise.confidence for promise in promises}) > 1:
+        counted = ", ".join("all" if one.confidence is None else f"those above {one.confidence}" for one in promises)
+        raise InvalidArgument(
+            f"the runs of a chain must count the same votes, got {counted}; sample anew, or --votes both."
+        )
     votes, spent = [], []
-    for run in runs:
-        votes.append(whole_votes(run, node_promise(run, share, confidence)))
+    for run, promise in zip(runs, promises, strict=True):
+        votes.append(whole_votes(run, promise))
         schedule = run.draws.schedule
         if schedule is None:
             maximum_radius(run.draws.num_estimation, share, run.sigma)
@@ -142,7 +122,8 @@ def bound_chain(
             upper = clopper_pearson_upper(one.against(candidate), one.draws, spent[k] * rest)
             rival[k, j] = np.minimum(np.nextafter(upper + apart, 2.0), 1.0)
     sigma = np.array([run.sigma for run in runs])
-    return ChainBounds(candidates, top, rival, sigma, failure_probability, runs[0].labels, runs[0].indices)
+    whole = replace(promises[0], failure_probability=failure_probability)
+    return ChainBounds(candidates, top, rival, sigma, whole, runs[0].labels, runs[0].indices)
 
 
 def node_promise(run: "Statistics", failure_probability: float, confidence: float | None) -> Promise:
@@ -151,30 +132,31 @@ def node_promise(run: "Statistics", failure_probability: float, confidence: floa
     return promise_of(run, failure_probability=failure_probability, votes=hard, confidence=confidence)
 
 
-def certify_chain(bounds: ChainBounds, thresholds: ArrayLike, *, certifier: str = "exact") -> ChainCertificates:
+def certify_chain(bounds: ChainBounds, thresholds: Sequence[float], *, certifier: str = "exact") -> Certificates:
     """Radii of the chain with these thresholds: for each input of the candidate that has the largest.
 
     Args:
         bounds: of `bound_chain`.
-        thresholds: c_k of each node, in [0, 1), shape (nodes,).
+        thresholds: c_k of each node, in [0, 1).
         certifier: name of one with an envelope.
-    Raises: InvalidArgument: another number of thresholds than nodes, or a value out of range.
+    Returns: Certificates of one `Chain`; the prediction is ABSTAIN where nothing is certified.
+    Raises: InvalidArgument: another number of thresholds than nodes, a value out of range, or a certifier of another norm.
     """
-    limits = np.asarray(thresholds, dtype=np.float64)
-    if limits.shape != bounds.sigma.shape:
-        raise InvalidArgument(f"a chain of {len(bounds.sigma)} runs needs as many thresholds, got {limits.size}.")
-    envelope = envelope_of(get_certifier(certifier), "a chain")
-    radius = chain_radius(bounds.top_lower, bounds.rival_upper, limits, bounds.sigma, envelope=envelope)
+    chain = Chain(bounds.sigma.tolist(), thresholds)
+    method = get_certifier(certifier)
+    check_noise(method, "l2")
+    envelope = envelope_of(method, "a chain")
+    radius = chain_radius(bounds.top_lower, bounds.rival_upper, chain.thresholds, bounds.sigma, envelope=envelope)
     radius = np.where(bounds.candidates == ABSTAIN, 0.0, radius)
     best, inputs = radius.argmax(axis=0), np.arange(radius.shape[1])
     radius = radius[best, inputs]
-    return ChainCertificates(
-        np.where(radius > 0, bounds.candidates[best, inputs], ABSTAIN),
-        radius,
-        tuple(limits.tolist()),
-        bounds.sigma,
-        certifier,
-        bounds.failure_probability,
-        bounds.labels,
-        bounds.indices,
+    return Certificates(
+        prediction=np.where(radius > 0, bounds.candidates[best, inputs], ABSTAIN),
+        radius=radius[None],
+        rules=(chain,),
+        certifier=certifier,
+        sigma=chain.sigmas[0],
+        promise=bounds.promise,
+        labels=bounds.labels,
+        indices=bounds.indices,
     )

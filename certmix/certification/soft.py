@@ -27,15 +27,7 @@ _REFERENCE_WEIGHT = 0.75  # at which the selection draws choose between mean and
 Floats = NDArray[np.float64]
 
 
-def soft_bounds(
-    votes: SoftVotes,
-    promise: Promise,
-    *,
-    sigma: float,
-    total_variation: float = 0.0,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
-) -> ProbabilityBounds:
+def soft_bounds(votes: SoftVotes, promise: Promise, *, sigma: float, total_variation: float = 0.0) -> ProbabilityBounds:
     """Bounds on the smoothed class probabilities, from the estimation draws.
 
     The rival bound is the largest over the rivals, each at the whole remaining failure probability: the worst rival is one
@@ -47,7 +39,6 @@ def soft_bounds(
         promise: how the failure probability is spent.
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; taken off both bounds.
-        labels, indices: carried along.
     """
     lower, upper = _mean_bounds(
         (votes.top("estimation"), votes.rival("estimation")),
@@ -62,8 +53,6 @@ def soft_bounds(
         rival_upper=np.minimum(np.nextafter(upper + total_variation, 2.0), 1.0),
         sigma=sigma,
         promise=promise,
-        labels=labels,
-        indices=indices,
     )
 
 
@@ -101,18 +90,18 @@ def _largest_betting_upper(rivals: Histograms, selection: Histograms, err: float
     return worst
 
 
-def tail_bounds(differences: Histograms, failure_probability: float) -> Floats:
-    """Clopper-Pearson bounds L_j <= P[class - rival >= s_j], each at 1/64 of the failure probability.
+def tail_bounds(histograms: Histograms, failure_probability: float) -> Floats:
+    """Clopper-Pearson bounds L_j <= P[X >= (1 + s_j) / 2], s_j of `THRESHOLDS`, each at 1/64 of the failure probability.
 
     Guarantee: for each variable all 64 hold together with probability at least 1 - failure_probability.
 
     Args:
-        differences: of (1 + class - rival) / 2, shape (..., BINS).
+        histograms: of X: p_y, or (1 + class - rival) / 2; shape (..., BINS).
         failure_probability: in (0, 1).
     Returns: shape (..., 64), non-increasing along the last axis, in [0, 1).
     """
-    at_least = differences.counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-    total = np.broadcast_to(differences.total[..., None], at_least.shape)
+    at_least = histograms.counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
+    total = np.broadcast_to(histograms.total[..., None], at_least.shape)
     pairs, back = np.unique(np.stack([at_least.reshape(-1), total.reshape(-1)]), axis=1, return_inverse=True)
     levels = len(THRESHOLDS) - 1
     found = clopper_pearson_lower(pairs[0], np.maximum(pairs[1], 1), failure_probability / levels)
@@ -120,19 +109,14 @@ def tail_bounds(differences: Histograms, failure_probability: float) -> Floats:
 
 
 def distribution_bounds(
-    votes: SoftVotes,
-    promise: Promise,
-    *,
-    sigma: float,
-    total_variation: float = 0.0,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
+    votes: SoftVotes, promise: Promise, *, sigma: float, total_variation: float = 0.0
 ) -> DistributionBounds:
     """Bounds for the CDF certificate; means or distribution are chosen per input from the selection draws alone.
 
     The choice compares what either would give if the estimation draws looked like the selection draws.
-    Guarantee: for each input, the means are wrong with probability at most promise.failure_probability, and so is the
-    distribution: certify by the one that was chosen, as certifier "cdf" does.
+    Guarantee: for each input, the means are wrong with probability at most promise.failure_probability, and so is each
+    distribution: certify by the one that was chosen, as certifier "cdf" does; why several distributions need no union for
+    one rule: `certmix.certifiers.cdf`.
 
     Args: as `soft_bounds`.
     Raises: InvalidArgument: interval "cohen": the distribution bounds every rival.
@@ -141,11 +125,15 @@ def distribution_bounds(
         raise InvalidArgument(
             f"interval must be pair for certifier 'cdf', got {promise.interval!r}; it bounds every rival."
         )
-    means = soft_bounds(votes, promise, sigma=sigma, total_variation=total_variation, labels=labels, indices=indices)
-    tails = tail_bounds(votes.difference("estimation"), promise.failure_probability)
+    means = soft_bounds(votes, promise, sigma=sigma, total_variation=total_variation)
+    top, tails = (
+        np.maximum(np.nextafter(tail_bounds(one, promise.failure_probability) - total_variation, -1.0), 0.0)
+        for one in (votes.top("estimation"), votes.difference("estimation"))
+    )
     return DistributionBounds(
         **{field.name: getattr(means, field.name) for field in fields(means)},
-        tail_lower=np.maximum(np.nextafter(tails - total_variation, -1.0), 0.0),
+        top_tail_lower=top,
+        tail_lower=tails,
         by_distribution=_distribution_is_better(votes, promise.failure_probability, sigma),
     )
 

@@ -7,7 +7,7 @@ inverse: the mixture at weight a is certified up to sup{r : a m(r) > 1 - a} (Lem
 import difflib
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,11 @@ from certmix.certifiers.lipschitz import (
     lipschitz_radius,
     smoothing_lipschitz_constant,
     splitting_lipschitz_constant,
+)
+from certmix.certifiers.lipschitz_smoothed import (
+    lipschitz_smoothed_envelope,
+    lipschitz_smoothed_margin,
+    lipschitz_smoothed_radius,
 )
 from certmix.certifiers.margin import required_margin
 from certmix.certifiers.softmax_constants import softmax_lipschitz_constant
@@ -43,6 +48,9 @@ __all__ = [
     "get_certifier",
     "lipschitz_margin",
     "lipschitz_radius",
+    "lipschitz_smoothed_envelope",
+    "lipschitz_smoothed_margin",
+    "lipschitz_smoothed_radius",
     "required_margin",
     "smoothing_lipschitz_constant",
     "softmax_lipschitz_constant",
@@ -67,8 +75,9 @@ class Certifier:
         margin: (top_lower, rival_upper, radius, sigma) -> margin on the ball.
         envelope: two curves over the radius, for every rule; None where only the margin is known: rules that need more
             than h_y - h_i cannot use it.
+        needs: besides (p_A, p_B), to be more than the exact certificate: None, the "distributions" of soft votes, or soft
+            votes and the "lipschitz" constant of the network that is smoothed (see `supposing`).
         norm: of the balls that it certifies: "l2" under Gaussian noise, "l1" under splitting noise.
-        votes: "any", or "soft" where it needs the distributions of soft votes to be more than the exact certificate.
     """
 
     name: str
@@ -77,8 +86,26 @@ class Certifier:
     radius: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
     margin: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
     envelope: Envelope | None = None
-    votes: Literal["any", "soft"] = "any"
+    needs: Literal["distributions", "lipschitz"] | None = None
     norm: Norm = "l2"
+
+    def supposing(self, lipschitz: float | None) -> "Certifier":
+        """This certifier, given L where it needs one. Raises InvalidArgument where it does and there is none."""
+        if self.needs != "lipschitz":
+            return self
+        if lipschitz is None:
+            raise InvalidArgument(
+                f"certifier {self.name!r} needs lipschitz, a constant that every class probability of h's network keeps, and "
+                "soft votes; give --lipschitz L."
+            )
+
+        def radius(top_lower: ArrayLike, rival_upper: ArrayLike, mixing_weight: ArrayLike, sigma: ArrayLike) -> Array:
+            return lipschitz_smoothed_radius(top_lower, rival_upper, mixing_weight, sigma, lipschitz)
+
+        def margin(top_lower: ArrayLike, rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Array:
+            return lipschitz_smoothed_margin(top_lower, rival_upper, radius, sigma, lipschitz)
+
+        return replace(self, radius=radius, margin=margin, envelope=lipschitz_smoothed_envelope(lipschitz))
 
     def certify(self, bounds: ProbabilityBounds, mixing_weight: float) -> Array:
         """Certified radii of the mixture at one weight, shape (inputs,), from all that the bounds hold.
@@ -86,7 +113,7 @@ class Certifier:
         The CDF certificate takes the distribution of an input where the selection draws chose it, else its means.
         """
         radius = self.radius(bounds.top_lower, bounds.rival_upper, mixing_weight, bounds.sigma)
-        if self.votes == "soft" and isinstance(bounds, DistributionBounds):
+        if self.needs == "distributions" and isinstance(bounds, DistributionBounds):
             chosen = bounds.by_distribution
             radius = np.array(radius)
             radius[chosen] = cdf_radius(bounds.tail_lower[chosen], THRESHOLDS, mixing_weight, bounds.sigma)[0]
@@ -136,7 +163,16 @@ CERTIFIERS = {
             THEOREM_3_5_L1,
             norm="l1",
         ),
-        Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, votes="soft"),
+        Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, needs="distributions"),
+        # Until it is given a constant it supposes nothing, and is the exact certificate.
+        Certifier(
+            "lipschitz-smoothed",
+            "Lipschitz-aware",
+            (0, (7, 1.5, 1, 1.5, 1, 1.5)),
+            exact_radius,
+            exact_margin,
+            needs="lipschitz",
+        ),
     )
 }
 

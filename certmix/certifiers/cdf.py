@@ -75,7 +75,7 @@ def cdf_top_radius(
     up to the smaller of this and `cdf_radius` at weight 1: inside both, h_y > c and h_y > h_i for every i.
     Failure probability, for one c: no union over p_y and the differences is needed either. With the true tails each of
     these variables has a radius, the smallest of which is that of one fixed variable; a larger claim needs the bounds of
-    this one to fail. For several c at once give half of it to p_y and half to the differences.
+    this one to fail. Several rules may rest on several variables: certifier "cdf" promises each rule by itself.
     Guarantee: never above the true root; as `cdf_radius`.
 
     Args:

@@ -1,7 +1,7 @@
 """Certified accuracy as values and as a table, and the sentence that says what is behind it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certmix.certification.certify import Certificates
 from certmix.certifiers import USUAL_CERTIFIER
@@ -9,31 +9,49 @@ from certmix.cli.values import Numbers
 from certmix.curves import certified_accuracy, radii_within
 from certmix.promise import Promise
 from certmix.runs.grouping import Run
-from certmix.tables import percent_text, render_table
+from certmix.summary import RunSummary, summarise
+from certmix.tables import latex_float, percent_text, render_table
+
+if TYPE_CHECKING:
+    from certmix.runs.store import Statistics
 
 
-def accuracy_rows(made: Sequence[Certificates], radii: Numbers | None) -> list[dict[str, Any]]:
+def accuracy_rows(
+    made: Sequence[Certificates], radii: Numbers | None, statistics: "Statistics | None" = None
+) -> list[dict[str, Any]]:
     """Certified accuracy of certificates of the same inputs: a row per certifier and rule, as plain values.
 
     Args:
         made: certificates with labels, one entry per certifier.
         radii: where to evaluate; round ones up to the largest radius where left out.
+        statistics: that they are of, for clean accuracy, abstentions, draws and seconds beside it.
     """
     at = radii.values if radii else radii_within(made)
-    return [
-        row
-        for certificates in made
-        if certificates.labels is not None
-        for row in certified_accuracy(certificates, certificates.labels, at).to_json()
-    ]
+    rows: list[dict[str, Any]] = []
+    for certificates in made:
+        if certificates.labels is not None:
+            found = certified_accuracy(certificates, certificates.labels, at).to_json()
+            beside = (
+                [] if statistics is None else [{"summary": vars(one)} for one in summarise(statistics, certificates)]
+            )
+            rows += [{**row, **more} for row, more in zip(found, beside or [{}] * len(found), strict=True)]
+    return rows
 
 
-def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
-    """Certified accuracy in percent, rounded down, with its 95 % interval, one column per radius."""
+def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: Sequence[str] = ()) -> str:
+    """Certified accuracy in percent, rounded down, with its 95 % interval, one column per radius.
+
+    Args:
+        rows: of `accuracy_rows`.
+        table_format: see `render_table`; LaTeX gets the captions, where there are any.
+        captions: what is behind the rows, in sentences.
+    """
     radii = sorted({radius for row in rows for radius in row["radii"]})
     norms = sorted({row["norm"] for row in rows})
     scale = "Lambda" if {row["certifier"] for row in rows} <= {USUAL_CERTIFIER["l1"]} else "sigma"
-    headers = [scale, "certifier", "rule", *(f"r = {radius:g}" for radius in radii)]
+    summarised = any("summary" in row for row in rows)
+    headers = [scale, "certifier", "rule", *(RunSummary.headers if summarised else ())]
+    headers += [f"r = {radius:g}" for radius in radii]
     if norms != ["l2"]:  # said where it is not the usual one
         headers.insert(1, "norm")
     body = []
@@ -46,8 +64,10 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str) -> str:
         }
         certifier = row["certifier"] + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
         norm = [row["norm"]] if norms != ["l2"] else []
-        body.append([f"{row['sigma']:g}", *norm, certifier, row["rule"], *(cells.get(r, "") for r in radii)])
-    return render_table(headers, body, table_format)
+        beside = RunSummary(**row["summary"]).cells() if summarised else []
+        body.append([f"{row['sigma']:g}", *norm, certifier, row["rule"], *beside, *(cells.get(r, "") for r in radii)])
+    table = render_table(headers, body, table_format)
+    return latex_float(table, " ".join(captions)) if table_format == "latex" and captions else table
 
 
 def describe(run: Run, promise: Promise, files: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +85,7 @@ def describe(run: Run, promise: Promise, files: Sequence[str]) -> dict[str, Any]
     }
 
 
-def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
+def caption(run: Run, promise: Promise) -> str:
     """The subset, the draws and the promise behind a table, in words."""
     draws, missing = run.statistics.draws, run.wanted - len(run.statistics)
     made = f"{draws.num_selection} + {draws.num_estimation} draws each"
@@ -85,8 +105,8 @@ def caption(run: Run, promise: Promise, files: Sequence[str]) -> str:
     gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""
     return (
         f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, {draws.scale_text}, "
-        f"{made}. Accuracies in % with 95 % intervals of the test set. {promise.text} {_scope(run, promise)}{_units(run)} "
-        f"Written: {', '.join(files)}."
+        f"{made}. Accuracies in %, rounded down, with 95 % intervals of the test set. {promise.text} "
+        f"{_scope(run, promise)}{_units(run)}"
     )
 
 

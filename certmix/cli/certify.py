@@ -4,11 +4,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certmix.cli.command import command, need, option, option_names, refuse_others
+from certmix.cli.exits import if_stopped
 from certmix.cli.options import (
     OUTPUT,
     DrawOptions,
@@ -99,8 +100,9 @@ def certify_command(
         refuse_others(context, "certify --robust", sampling)
         need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, **draws.scale, out=out)
         assert out is not None
-        if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
-            certify_runs([out], promise, radii, output, norm=norm)
+        with if_stopped():
+            if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
+                certify_runs([out], promise, radii, output, norm=norm)
 
 
 def draw_to_certify(
@@ -133,11 +135,18 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
     from certmix.certifiers import check_noise, get_certifier
     from certmix.errors import InvalidArgument
 
+    promise.able(promise.rules())
     soft = draws.votes != "hard"
     for name in promise.certifier or []:
         check_noise(get_certifier(name), "l1" if draws.enumerated else "l2")
     if draws.enumerated and (soft or promise.real_valued):
         raise InvalidArgument("--noise splitting takes --votes hard, and certifies inputs on the data's grid alone.")
+    promise.check_lipschitz()
+    if promise.lipschitz is not None and not (soft and draws.noise == "float"):
+        raise InvalidArgument(
+            "--certifier lipschitz-smoothed needs --votes soft or both, and --noise float (rounding to a grid jumps), got "
+            f"--votes {draws.votes} and --noise {draws.noise}."
+        )
     if promise.certify_votes == "soft" and not soft:
         raise InvalidArgument("--certify-votes soft needs --votes soft or both, got hard.")
     if "cdf" in promise.certifiers and not soft:
@@ -169,17 +178,22 @@ def certify_runs(
     adaptive = summarise_adaptive(folders, promise.certify_votes)  # type: ignore[arg-type]  # checked while parsing
     floors: list[Rule] = [LinearRule(floor) for floor in sorted({entry["floor"] for entry in adaptive})]
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
-    rows, runs, captions = [], [], []
+    wanted = list(dict.fromkeys([*asked, *floors]))
+    rows: list[dict[str, Any]] = []
+    runs, captions, written = [], promise.left_out(wanted), list[str]()
     for run, target in zip(found, targets, strict=True):
-        made = promise.certify(run.statistics, list(dict.fromkeys([*asked, *floors])))
-        draws = run.statistics.draws
-        rows += accuracy_rows([one.in_norm(norm or draws.norm, draws.size) for one in made], radii)  # type: ignore[arg-type]
+        made, draws = promise.certify(run.statistics, wanted), run.statistics.draws
+        shown = [one.in_norm(norm or draws.norm, draws.size) for one in made]  # type: ignore[arg-type]
+        rows += accuracy_rows(shown, radii, run.statistics)
         files = publish(run, target, made, radii, force=force)
-        assert made[0].promise is not None
-        runs.append(describe(run, made[0].promise, files))
-        captions.append(caption(run, made[0].promise, files))
+        promises = [one.promise for one in made if one.promise is not None]
+        stated = next((one for one in promises if one.lipschitz is not None), promises[0])  # the one that supposes most
+        runs.append(describe(run, stated, files))
+        captions.append(caption(run, stated))
+        written += files
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
-    output.show(values, accuracy_table(rows, output.table_format), [*(entry["text"] for entry in adaptive), *captions])
+    notes = [*(entry["text"] for entry in adaptive), *captions, f"Written: {', '.join(written)}"]
+    output.show(values, accuracy_table(rows, output.table_format, captions), notes)
 
 
 def publish(
@@ -191,7 +205,7 @@ def publish(
     from certmix.formats.result import result_of, result_text
     from certmix.report.card import model_card
 
-    table = accuracy_table(accuracy_rows(made, radii), "markdown")
+    table = accuracy_table(accuracy_rows(made, radii, run.statistics), "markdown")
     promises = [one.promise for one in made if one.promise is not None]
     beside = () if folder in run.folders else ("--certificates", str(folder))
     check = ["certmix", "verify", *map(str, run.folders), *beside, "--sample", "16"]
@@ -213,7 +227,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
     Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
     """
     from certmix.errors import InvalidArgument
-    from certmix.runs.manifest import MANIFEST
 
     if out is None:
         if len(run.folders) > 1:
@@ -221,7 +234,15 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
         return run.folders[0]
     if runs > 1:
         raise InvalidArgument(f"--out takes what is derived of one run, got {runs} runs of other draws; certify each.")
-    for folder in (out, *out.absolute().parents):
-        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in run.folders]:
-            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")
+    outside_runs(out, own=run.folders)
     return out
+
+
+def outside_runs(out: Path, own: Sequence[Path] = ()) -> None:
+    """Refuse a folder that is, or lies in, a run's, but for the one folder of a run's own. Raises InvalidArgument."""
+    from certmix.errors import InvalidArgument
+    from certmix.runs.manifest import MANIFEST
+
+    for folder in (out, *out.absolute().parents):
+        if (folder / MANIFEST).exists() and [folder.resolve()] != [part.resolve() for part in own]:
+            raise InvalidArgument(f"--out must not be in another run's folder, got {out} in {folder}; choose another.")

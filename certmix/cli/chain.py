@@ -13,7 +13,7 @@ from certmix.cli.options import (
     CertifierOption,
     ConfidencesOption,
     FailureProbabilityOption,
-    FileOption,
+    FolderOption,
     ForceOption,
     RadiiOption,
     SeedOption,
@@ -24,7 +24,7 @@ from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
 if TYPE_CHECKING:
-    from certmix.certification.chain import ChainCertificates
+    from certmix.certification.certify import Certificates
     from certmix.pareto import ChainCandidate
     from certmix.runs.store import Statistics
 
@@ -36,7 +36,7 @@ _CHOSEN = {"target", "choose_on", "seed", "objective"}
 def chain_command(
     context: typer.Context,
     *,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of the nodes.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, by node.")],
     threshold: ThresholdOption = None,
     confidence: ConfidencesOption = None,
     target: Annotated[
@@ -60,7 +60,7 @@ def chain_command(
     certifier: CertifierOption = None,
     failure_probability: FailureProbabilityOption = None,
     radii: RadiiOption = None,
-    out: FileOption = None,
+    out: FolderOption = None,
     force: ForceOption = False,
     output: Output,
 ) -> None:
@@ -71,14 +71,19 @@ def chain_command(
       certmix chain runs/quarter runs/half --threshold 0.8 --threshold 0.4
     Thresholds, and the confidence of votes, chosen on half of the inputs and reported on the others:
       certmix chain runs/quarter runs/half --target 0.97 --choose-on 0.5 --confidence 0.75 --confidence 0.875
+    --out keeps the certificates; `certmix verify` checks them, and `certmix predict` is the chain to deploy:
+      certmix chain runs/quarter runs/half --threshold 0.8 --threshold 0.4 --out chained
+      certmix verify runs/quarter runs/half --certificates chained
+    plot, report and export are of one run's rules; read a chain's curve with --radii, or its logs in --out.
     """
-    import certmix
+    from certmix.cli.certify import outside_runs
     from certmix.errors import InvalidArgument
-    from certmix.files import check_target, write_whole
+    from certmix.formats.certificates import write_certificates
+    from certmix.runs.grouping import read_nodes
 
     if out is not None:
-        check_target(out, force=force)
-    statistics = [certmix.read_statistics(run) for run in runs]
+        outside_runs(out)
+    statistics = [run.statistics for run in read_nodes(runs)]
     names = certifier or ["exact"]
     if threshold:
         refuse_others(context, "chain --threshold", option_names(Output) | set(context.params) - _CHOSEN)
@@ -95,16 +100,21 @@ def chain_command(
         ]
     at = radii.values if radii else (0.0, *_OBJECTIVE.values)
     shown = [_row(*row, at) for row in rows]
-    if out is not None:
-        write_whole(out, _table(rows[0][1]), force=force)
-    note = (
-        f"Each certificate is wrong with probability at most {rows[0][1].failure_probability:g}, all nodes together, "
-        f"whatever the accurate model does. {len(rows[0][1].labels)} inputs reported."
+    certificates = [made for _, made in rows]
+    files = [] if out is None else write_certificates(out, certificates, force=force)
+    note = f"{len(certificates[0])} inputs reported. {promise_text(certificates[0])}" + (
+        f" Written: {', '.join(files)}." if files else ""
     )
-    output.show({"chains": shown}, _text(shown, output.table_format), [note])
+    output.show({"chains": shown, "files": files}, _text(shown, output.table_format), [note])
 
 
-Row = tuple["float | None", "ChainCertificates", "float | None"]  # clean accuracy, certificates, confidence
+Row = tuple["float | None", "Certificates"]  # clean accuracy, and certificates of one chain
+
+
+def promise_text(made: "Certificates") -> str:
+    """What a chain's certificates promise, in words."""
+    assert made.promise is not None
+    return f"{made.promise.text[:-1]}, shared equally by the nodes."
 
 
 def _given(
@@ -130,7 +140,7 @@ def _given(
     made = [certify_chain(bounds, thresholds, certifier=name) for name in names]
     if statistics[0].accurate_probabilities is not None:
         clean = chain_candidate(statistics, **how).clean_accuracy(thresholds, np.arange(len(bounds.labels)))
-    return [(clean, one, how["confidence"]) for one in made]
+    return [(clean, one) for one in made]
 
 
 def _chosen(
@@ -151,7 +161,7 @@ def _chosen(
 
     choose, report = split_rows(len(statistics[0]), split, seed)
     radii = (objective or _OBJECTIVE).values
-    best: tuple[float, tuple[float, ...], ChainCandidate, float | None] | None = None
+    best: tuple[float, tuple[float, ...], ChainCandidate] | None = None
     refused: InvalidArgument | None = None
     kappas: list[float | None] = [*confidences] if confidences else [None]
     for kappa in kappas:
@@ -164,53 +174,40 @@ def _chosen(
             refused = error
             continue
         if best is None or score > best[0]:
-            best = score, thresholds, candidate, kappa
+            best = score, thresholds, candidate
     if best is None:
         assert refused is not None
         raise refused
-    _, thresholds, candidate, kappa = best
+    _, thresholds, candidate = best
     made = certify_chain(candidate.bounds.rows(report), thresholds, certifier=certifier)
-    return candidate.clean_accuracy(thresholds, report), made, kappa
+    return candidate.clean_accuracy(thresholds, report), made
 
 
-def _row(
-    clean: float | None, made: "ChainCertificates", confidence: float | None, at: Sequence[float]
-) -> dict[str, Any]:
+def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict[str, Any]:
     """Plain values of one chain."""
-    from certmix.certification.certify import certified_at
+    from certmix.curves import certified_accuracy
 
-    right = made.prediction == made.labels
+    assert made.labels is not None
+    (chain,) = made.rules
     return {
-        "certifier": made.certifier,
-        "sigma": made.sigma.tolist(),
-        "thresholds": list(made.thresholds),
-        "confidence": confidence,
-        "inputs": len(made.labels),
+        **certified_accuracy(made, made.labels, at).to_json()[0],
+        **chain.to_json(),
         "clean_accuracy": clean,
-        "radii": list(at),
-        "certified_accuracy": [float((right & certified_at(made.radius, r)).mean()) for r in at],
-        "failure_probability": made.failure_probability,
+        "failure_probability": made.promise.failure_probability if made.promise else None,
     }
 
 
 def _text(rows: Sequence[dict[str, Any]], table_format: str) -> str:
     from certmix.tables import percent_text, render_table
 
-    headers = ["certifier", "nodes", "confidence", "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
+    headers = ["certifier", "rule", "confidence", "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
     body = []
     for row in rows:
-        nodes = ", ".join(f"sigma {s:g}: {c:.4g}" for s, c in zip(row["sigma"], row["thresholds"], strict=True))
         clean = "" if row["clean_accuracy"] is None else percent_text(row["clean_accuracy"])
         sure = "" if row["confidence"] is None else f"{row['confidence']:g}"
-        body.append([row["certifier"], nodes, sure, clean, *map(percent_text, row["certified_accuracy"])])
+        accuracies = zip(row["certified_accuracy"], row["lower"], row["upper"], strict=True)
+        cells = [
+            f"{percent_text(a)} [{percent_text(low)}, {percent_text(high, up=True)}]" for a, low, high in accuracies
+        ]
+        body.append([row["certifier"], row["rule"], sure, clean, *cells])
     return render_table(headers, body, table_format)
-
-
-def _table(made: "ChainCertificates") -> str:
-    from certmix.tables import floor_text
-
-    rows = zip(made.indices, made.labels, made.prediction, made.radius, strict=True)
-    lines = [
-        "\t".join(map(str, (i, label, guess, floor_text(r, 6), int(guess == label)))) for i, label, guess, r in rows
-    ]
-    return "\n".join(["idx\tlabel\tpredict\tradius\tcorrect", *lines]) + "\n"

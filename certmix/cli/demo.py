@@ -11,6 +11,7 @@ import typer
 
 from certmix.cli import values
 from certmix.cli.command import command
+from certmix.cli.exits import if_stopped
 from certmix.cli.options import JsonOption, NumEstimationOption, QuietOption
 from certmix.cli.output import Output
 from certmix.cli.root import app
@@ -49,10 +50,11 @@ def demo_command(
     import torch
 
     torch.set_num_threads(1)  # small networks: one thread per run, and the runs side by side
-    accurate = _train(out, "accurate", output.say, **ACCURATE)
-    robust = {sigma: _train(out, f"robust-{sigma:g}", output.say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
-    runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
-    summary = _report(runs, out)
+    with if_stopped("Models and draws so far are kept; the same command again goes on."):
+        accurate = _train(out, "accurate", output.say, **ACCURATE)
+        robust = {sigma: _train(out, f"robust-{sigma:g}", output.say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
+        runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
+        summary = _report(runs, out)
     summary["seconds"] = round(time.monotonic() - started, 1)
     notes = [
         f"Figures and tables: {', '.join(summary['files'])}",

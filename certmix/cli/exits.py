@@ -5,17 +5,21 @@ import functools
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
 from certmix.cli.output import printable
+from certmix.cli.progress import duration
 from certmix.errors import CertmixError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, or typer's own copy of it
 DEBUG = "CERTMIX_DEBUG"
+DRAWS_KEPT = "What was drawn is kept; the same command again goes on."
 
 
 def run_to_exit(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
@@ -25,13 +29,30 @@ def run_to_exit(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
         code = _run(app, arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
-        _end("certmix: stopped. What was drawn is kept; the same command again goes on.", 130)
+    except (KeyboardInterrupt, typer.Abort) as stopped:
+        _end(f"certmix: stopped. {str(stopped) or 'The same command again starts anew.'}", 130)
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
         _end(f"certmix: error: {_reason(error)}", 2)
     raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def if_stopped(kept: str | Callable[[], str] = DRAWS_KEPT) -> Iterator[None]:
+    """What a command says it has kept, in a sentence, where Ctrl-C or a signal ends the block; without it, nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(str(stopped) or (kept if isinstance(kept, str) else kept())) from None
+
+
+def checkpoint_kept(checkpoint: Path) -> str:
+    """What is left of a training that was stopped: its checkpoint, and how old it is."""
+    if not checkpoint.exists():
+        return "No checkpoint was written yet; the same command again starts anew."
+    age = duration(max(time.time() - checkpoint.stat().st_mtime, 0.0))
+    return f"{checkpoint}, written {age} ago, is kept; the same command again goes on from there."
 
 
 def _run(app: typer.Typer, arguments: Sequence[str]) -> int:

@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from certmix.rules import Rule
     from certmix.runs.store import Statistics
 
-CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "theorem-3.5-l1", "cdf")
+CERTIFIERS = (
+    "exact",
+    "theorem-a1",
+    "theorem-3.5",
+    "theorem-3.5-paper",
+    "theorem-3.5-l1",
+    "cdf",
+    "lipschitz-smoothed",
+)
 SOURCES, DRAWS, EXECUTION, CERTIFICATES, OUTPUT = "Models and data", "Draws", "Execution", "Certificates", "Output"
 
 RunsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.", show_default=False)]
@@ -135,6 +143,13 @@ RealValuedOption = Annotated[
     bool,
     option("--real-valued", None, "Certify perturbed inputs off the data's grid too, by less.", None, CERTIFICATES),
 ]
+LipschitzOption = Annotated[
+    float | None,
+    option(
+        "--lipschitz", "L", "That every class probability of h's network keeps in l2, for lipschitz-smoothed.",
+        POSITIVE, CERTIFICATES,
+    ),
+]  # fmt: skip
 AccurateVoteOption = Annotated[
     str, option("--accurate-vote", "KIND", "How g votes: its class, or its softmax.", choice("class", "softmax"))
 ]
@@ -341,30 +356,67 @@ class PromiseOptions(RuleOptions):
     certify_votes: CertifiedVotesOption = None
     mean_bound: MeanBoundOption = "betting"
     real_valued: RealValuedOption = False
+    lipschitz: LipschitzOption = None
 
     @property
     def certifiers(self) -> list[str]:
         """Certifiers of Gaussian noise; the exact one where none was given."""
         return self.certifier or ["exact"]
 
-    def certify(self, statistics: "Statistics", rules: "Sequence[Rule]") -> "list[Certificates]":
-        """Certificates of stored votes, one for each certifier."""
-        from certmix.certification.certify import certify
+    def able(self, rules: "Sequence[Rule]") -> "dict[str, list[Rule]]":
+        """The rules that each certifier can certify, if any. Raises InvalidArgument where none can certify one."""
+        from certmix.certifiers import get_certifier
+        from certmix.errors import InvalidArgument
 
+        found = {name: [rule for rule in rules if rule.takes(get_certifier(name))] for name in self.certifiers}
+        if not any(found.values()):
+            raise InvalidArgument(
+                "--certifier must know more of h than its margin for a threshold (exact, theorem-3.5, cdf), got "
+                f"{', '.join(found)}."
+            )
+        return {name: chosen for name, chosen in found.items() if chosen}
+
+    def left_out(self, rules: "Sequence[Rule]") -> list[str]:
+        """A line for each certifier that cannot certify all of the rules."""
+        able = self.able(rules)
+        missing = {name: [rule.label for rule in rules if rule not in able.get(name, [])] for name in self.certifiers}
+        return [
+            f"{name} knows h's margin only and has no row of {', '.join(labels)}."
+            for name, labels in missing.items()
+            if labels
+        ]
+
+    def certify(self, statistics: "Statistics", rules: "Sequence[Rule]") -> "list[Certificates]":
+        """Certificates of stored votes, one for each certifier, of the rules that it can certify."""
+        from certmix.certification.certify import certify
+        from certmix.certifiers import CERTIFIERS
+
+        self.check_lipschitz()
         return [
             certify(
                 statistics,
-                rules=rules,
-                certifier=name,
+                rules=chosen,
+                certifier=name if self.certifier else None,  # the usual one of the noise
                 failure_probability=self.failure_probability,
                 interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
                 votes=self.certify_votes,  # type: ignore[arg-type]
                 mean_bound=self.mean_bound,  # type: ignore[arg-type]
                 real_valued=self.real_valued,
                 confidence=self.confidence,
+                lipschitz=self.lipschitz if CERTIFIERS[name].needs == "lipschitz" else None,
             )
-            for name in self.certifier or (None,)
+            for name, chosen in self.able(rules).items()
         ]
+
+    def check_lipschitz(self) -> None:
+        """Refuse a constant that no certifier uses, and a certifier that lacks its constant. Raises InvalidArgument."""
+        from certmix.errors import InvalidArgument
+
+        if ("lipschitz-smoothed" in self.certifiers) != (self.lipschitz is not None):
+            given = "nothing" if self.lipschitz is None else f"{self.lipschitz:g}"
+            raise InvalidArgument(
+                f"--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got {given}."
+            )
 
     def promise(self, statistics: "Statistics") -> "Promise":
         """The promise that stored votes can keep."""

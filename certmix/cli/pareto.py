@@ -15,6 +15,7 @@ from certmix.cli.options import (
     ConfidencesOption,
     FailureProbabilityOption,
     IntervalOption,
+    LipschitzOption,
     MeanBoundOption,
     PromiseOptions,
     RadiiOption,
@@ -94,6 +95,7 @@ def pareto_command(
     confidence: ConfidencesOption = None,
     mean_bound: MeanBoundOption = "betting",
     interval: IntervalOption = "pair",
+    lipschitz: LipschitzOption = None,
     radii: RadiiOption = None,
     out: StemOption = None,
     output: Output,
@@ -114,10 +116,11 @@ def pareto_command(
         candidates = _from_logs(log, accurate_log, printed_rounding)
     else:
         own = {"runs", "adaptive", "failure_probability", "interval", "certify_votes", "mean_bound", "confidence"}
+        own |= {"lipschitz"}
         refuse_others(context, "pareto RUN", _SWEEP | own)
         spent = PromiseOptions(
             certifier=certifier, failure_probability=failure_probability, interval=interval,
-            certify_votes=certify_votes, mean_bound=mean_bound,
+            certify_votes=certify_votes, mean_bound=mean_bound, lipschitz=lipschitz,
         )  # fmt: skip
         candidates = _from_runs(runs, spent, adaptive, confidence or [])
     results = [
@@ -152,15 +155,18 @@ def _from_runs(
 
     if not runs:
         raise InvalidArgument("pareto needs run folders, or --log FILE:SIGMA with --accurate-log FILE; see --help.")
+    promise.check_lipschitz()
+    votes, constant = promise.certify_votes, promise.lipschitz
     found: list[Candidate] = []
     for run in read_runs(runs):
         how = {
             "failure_probability": promise.failure_probability,
             "interval": promise.interval,
-            "votes": promise.certify_votes,
+            "votes": votes if constant is None else votes or "soft",
             "distributions": "cdf" in promise.certifiers,
         }
-        found.append(candidate_from_statistics(run.statistics, mean_bound=cast(Any, promise.mean_bound), **how))  # type: ignore[arg-type]
+        bound = cast(Any, promise.mean_bound)
+        found.append(candidate_from_statistics(run.statistics, mean_bound=bound, lipschitz=constant, **how))  # type: ignore[arg-type]
         for kappa in () if run.statistics.draws.confidence else confidences:
             found.append(candidate_from_statistics(run.statistics, **{**how, "votes": None}, confidence=kappa))  # type: ignore[arg-type]
         weights = read_gate(*run.folders) if adaptive else None

@@ -65,7 +65,7 @@ def plot_command(
 
     if len(runs) > 1:
         need("plot of several runs", out=figure.out)
-    stored = [run.statistics for run in read_runs(runs)]
+    stored, notes = [run.statistics for run in read_runs(runs)], []
     if show == "probabilities":
         stem = figure.out or runs[0] / "top-probabilities"
         files = plot_top_probabilities([promise.bounds(run) for run in stored], stem, look=figure.look)
@@ -73,4 +73,5 @@ def plot_command(
         made = [promise.certify(run, promise.rules()) for run in stored]
         stem = figure.out or runs[0] / "certified-accuracy"
         files = plot_certified_accuracy(made, stem, overlay=overlay, look=figure.look)
-    Output(as_json=as_json).show({"files": files}, "\n".join(files))
+        notes = promise.left_out(promise.rules())
+    Output(as_json=as_json).show({"files": files}, "\n".join(files), notes)

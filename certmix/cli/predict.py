@@ -1,8 +1,10 @@
-"""`certmix predict`: the deployable mixture on a data set: its class or an abstention, with a stated error probability."""
+"""`certmix predict`: the deployable mixture or chain on a data set: its class or an abstention, with a stated error."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from certmix.cli.command import command, need
+import typer
+
+from certmix.cli.command import command, need, refuse_others
 from certmix.cli.options import (
     AccurateVoteOption,
     BatchOption,
@@ -16,6 +18,7 @@ from certmix.cli.options import (
     NumSelectionOption,
     QuietOption,
     RuleOptions,
+    RunsArgument,
     SigmaOption,
     Sources,
 )
@@ -23,13 +26,22 @@ from certmix.cli.output import Output
 from certmix.cli.root import app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
     from certmix.datasets import Dataset
-    from certmix.prediction import Prediction
+    from certmix.prediction import ChainPredictor, MixturePredictor, Prediction
+    from certmix.runs.grouping import Run
+
+_BY_RUN = {"robust", "sigma"}  # what a run says itself
 
 
 @command(app, "predict")
 def predict_command(
+    context: typer.Context,
     *,
+    runs: RunsArgument = None,
     sources: Sources,
     wanted: RuleOptions,
     accurate_vote: AccurateVoteOption = "class",
@@ -51,57 +63,131 @@ def predict_command(
     Stops as soon as a class is decided. Prints accuracy, abstentions and draws used; --out keeps every answer:
       certmix predict --robust h.safetensors --accurate g.safetensors --mixing-weight 0.8 \\
         --dataset digits --sigma 0.5 --max 100 --out predictions.tsv
+    The models and sigma of a run; those of several, as a chain, whose nodes are drawn one after another:
+      certmix predict runs/half --threshold 0.5 --dataset digits
+      certmix predict runs/quarter runs/half --threshold 0.8 --threshold 0.4 --dataset digits
     """
-    import certmix
     from certmix.datasets.batches import stack
-    from certmix.errors import InvalidArgument
     from certmix.files import check_target, write_whole
-    from certmix.models.denoised import check_denoiser_sigma
-    from certmix.prediction import MixturePredictor
     from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+    from certmix.runs.grouping import read_nodes
     from certmix.sampling.devices import choose_device
-    from certmix.tables import percent_text
 
-    need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)
+    nodes = read_nodes(runs) if runs else []
+    if nodes:
+        refuse_others(context, "predict RUN", set(context.params) - _BY_RUN)
+        need("predict RUN", dataset=sources.dataset)
+    else:
+        need("predict", robust=sources.robust, dataset=sources.dataset, sigma=sigma)
+    if len(nodes) > 1:
+        refuse_others(context, "predict RUN RUN", set(context.params) - {"mixing_weight", "accurate_vote"})
     if out is not None:
         check_target(out, force=force)
-    err, rules = failure_probability or DEFAULT_FAILURE_PROBABILITY, wanted.rules(accurate_vote)
-    if len(rules) != 1:
-        raise InvalidArgument(f"predict follows one --mixing-weight or --threshold, got {len(rules)}.")
-    data, h = sources.load_dataset(), sources.load_model(str(sources.robust))
-    assert sigma is not None
-    check_denoiser_sigma(h, sigma)
-    mixture = MixturePredictor(
-        robust=h,
-        accurate=sources.load_model(sources.accurate) if sources.accurate else None,
-        rule=rules[0],
-        sigma=sigma,
-        num_classes=data.num_classes,
-        failure_probability=err,
-        num_selection=num_selection,
-        num_estimation=num_estimation,
-        grid_levels=data.grid_levels,
-        confidence=wanted.confidence,
-        batch_size=batch_size or 200,
-        device=str(choose_device(device)),
-        seed=seed,
+    data, err = sources.load_dataset(), failure_probability or DEFAULT_FAILURE_PROBABILITY
+    how: dict[str, Any] = {
+        "num_classes": data.num_classes,
+        "failure_probability": err,
+        "num_selection": num_selection,
+        "num_estimation": num_estimation,
+        "grid_levels": data.grid_levels,
+        "confidence": wanted.confidence or (nodes[0].statistics.draws.confidence if nodes else None),
+        "batch_size": batch_size or 200,
+        "device": str(choose_device(device)),
+        "seed": seed,
+    }
+    predictor = (
+        _chain(nodes, sources, wanted, how)
+        if len(nodes) > 1
+        else _mixture(nodes, sources, wanted, accurate_vote, sigma, how)
     )
-    made = mixture.predict(stack(data)[0])
+    made = predictor.predict(stack(data)[0])
     if out is not None:
         write_whole(out, _table(data, made), force=force)
-    summary = {
+    what = "chain" if len(nodes) > 1 else "mixture"
+    note = f"A class returned is not that of the exact {what} with probability at most {err:g} per input."
+    summary = _summary(data, made, err)
+    text = _text(summary, num_estimation * max(1, len(nodes)))
+    Output(as_json=as_json, quiet=quiet).show(summary, text, [note])
+
+
+def _summary(data: "Dataset", made: "Prediction", err: float) -> dict[str, Any]:
+    """Plain values of all answers."""
+    import certmix
+
+    return {
         "inputs": len(data),
         "accuracy": float((made.classes == data.labels).mean()),
         "abstained": float((made.classes == certmix.ABSTAIN).mean()),
         "mean_draws": float(made.draws.mean()),
         "failure_probability": err,
     }
-    text = (
-        f"{percent_text(summary['accuracy'])} % right, {percent_text(summary['abstained'])} % abstained, of {len(data)} "
-        f"inputs; {summary['mean_draws']:.0f} of {num_estimation} estimation draws on average."
+
+
+def _text(summary: dict[str, Any], most: int) -> str:
+    from certmix.tables import percent_text
+
+    return (
+        f"{percent_text(summary['accuracy'])} % right, {percent_text(summary['abstained'])} % abstained, of "
+        f"{summary['inputs']} inputs; {summary['mean_draws']:.0f} of {most} estimation draws on average."
     )
-    note = f"A class returned is not that of the exact mixture with probability at most {err:g} per input."
-    Output(as_json=as_json, quiet=quiet).show(summary, text, [note])
+
+
+def _mixture(
+    nodes: "Sequence[Run]",
+    sources: Sources,
+    wanted: RuleOptions,
+    accurate_vote: str,
+    sigma: float | None,
+    how: dict[str, Any],
+) -> "MixturePredictor":
+    """One smoothed model and g by one rule, of the specs or of a run."""
+    from certmix.errors import InvalidArgument
+    from certmix.models.denoised import check_denoiser_sigma
+    from certmix.prediction import MixturePredictor
+
+    rules = wanted.rules(accurate_vote)
+    if len(rules) != 1:
+        raise InvalidArgument(f"predict follows one --mixing-weight or --threshold, got {len(rules)}.")
+    if nodes:
+        h, g = _of_run(nodes[0], sources)
+        sigma = nodes[0].statistics.sigma
+    else:
+        h, g = sources.load_model(str(sources.robust)), _typed_accurate(sources)
+    assert sigma is not None
+    check_denoiser_sigma(h, sigma)
+    return MixturePredictor(robust=h, accurate=g, rule=rules[0], sigma=sigma, **how)
+
+
+def _chain(nodes: "Sequence[Run]", sources: Sources, wanted: RuleOptions, how: dict[str, Any]) -> "ChainPredictor":
+    """The chain of the runs' models."""
+    from certmix.errors import InvalidArgument
+    from certmix.prediction import ChainNode, ChainPredictor
+    from certmix.rules import Chain
+
+    chain = Chain([node.statistics.sigma for node in nodes], wanted.threshold or [])
+    loaded = [_of_run(node, sources) for node in nodes]
+    accurate = loaded[0][1]
+    if accurate is None:
+        raise InvalidArgument(
+            f"a chain ends with an accurate model, but {nodes[0].name} recorded none; give --accurate."
+        )
+    made = zip(loaded, chain.sigmas, chain.thresholds, strict=True)
+    return ChainPredictor(nodes=[ChainNode(h, s, c) for (h, _), s, c in made], accurate=accurate, **how)
+
+
+def _of_run(run: "Run", sources: Sources) -> "tuple[torch.nn.Module, torch.nn.Module | None]":
+    """h that a run was drawn from, and g: as typed, else the run's."""
+    from certmix.cli.run_models import Places, check_models, load_models
+
+    draws = run.statistics.draws
+    places = Places(accurate=sources.accurate, model=sources.model, trust_model=sources.trust_model)
+    h, g = load_models(draws, places)
+    check_models(draws, h, None if sources.accurate else g, run.name)
+    return h, _typed_accurate(sources) if g is None else g
+
+
+def _typed_accurate(sources: Sources) -> "torch.nn.Module | None":
+    return sources.load_model(sources.accurate) if sources.accurate else None
 
 
 def _table(data: "Dataset", made: "Prediction") -> str:

@@ -1,8 +1,8 @@
 """`certmix report`: what runs prove, as one HTML file that opens in a browser."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,14 @@ from certmix.cli.options import (
 )
 from certmix.cli.output import Output
 from certmix.cli.root import app
-from certmix.cli.values import output_path
+from certmix.cli.values import output_path, whole
+from certmix.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from certmix.report import Pictures
+    from certmix.runs.grouping import Run
+
+PICTURES = 300  # by default; a picture takes about one or two kilobytes
 
 
 @command(app, "report")
@@ -33,6 +40,10 @@ def report_command(
     class_names: Annotated[
         Path | None, option("--class-names", "FILE", "A class name per line; numbers if not.", None, OUTPUT)
     ] = None,
+    pictures: Annotated[
+        int,
+        option("--images", "N", "Inputs to show as pictures, if the data are at hand.", whole(0, 2_000), OUTPUT),
+    ] = PICTURES,
     failure_probability: FailureProbabilityOption = None,
     interval: IntervalOption = "pair",
     certify_votes: CertifiedVotesOption = None,
@@ -59,11 +70,12 @@ def report_command(
         failure_probability=failure_probability, interval=interval, certify_votes=certify_votes, mean_bound=mean_bound,
         real_valued=real_valued, confidence=confidence,
     )  # fmt: skip
-    page = write_report(runs, out, promise, title=title, class_names=names, force=force)
-    size = page.stat().st_size
-    Output(as_json=as_json, quiet=quiet).show(
-        {"file": str(page), "bytes": size}, f"{page}: {size / 1e6:.2f} MB; open it in a browser."
+    output = Output(as_json=as_json, quiet=quiet)
+    page = write_report(
+        runs, out, promise, title=title, class_names=names, pictures=pictures, say=output.say, force=force
     )
+    size = page.stat().st_size
+    output.show({"file": str(page), "bytes": size}, f"{page}: {size / 1e6:.2f} MB; open it in a browser.")
 
 
 def write_report(
@@ -73,6 +85,8 @@ def write_report(
     *,
     title: str,
     class_names: Sequence[str] | None = None,
+    pictures: int = PICTURES,
+    say: Callable[[str], None] = lambda _: None,
     force: bool = False,
 ) -> Path:
     """Write the page of some runs, under the promise asked for or the default one, and return its path."""
@@ -82,5 +96,31 @@ def write_report(
 
     found, asked = read_runs(runs), promise or PromiseOptions()
     promises = [asked.promise(run.statistics) for run in found]
-    write_whole(out, render_page(build_report(found, promises, title=title, classes=class_names)), force=force)
+    shown = _pictures(found[0], pictures, say)
+    report = build_report(found, promises, title=title, classes=class_names, pictures=shown)
+    write_whole(out, render_page(report), force=force)
     return out
+
+
+def _pictures(run: "Run", most: int, say: Callable[[str], None]) -> "Pictures":
+    """The first inputs of a run as pictures, from the data that its manifest names; none, and why, where they are not there.
+
+    A manifest is never trusted to run code.
+    """
+    import certmix
+    from certmix.errors import CertmixError
+    from certmix.report import Pictures, picture
+
+    record = run.statistics.draws.dataset
+    if not most or len(record.input_shape) != 3 or record.input_shape[0] not in (1, 3):
+        return Pictures()
+    try:
+        data = certmix.load_dataset(record.spec, **record.subset)  # type: ignore[arg-type]
+        if data.fingerprint != record.fingerprint:
+            raise InvalidArgument(f"{record.spec} is not what the run was drawn from (its fingerprint differs).")
+        place = {int(index): position for position, index in enumerate(data.indices)}
+        wanted = run.statistics.indices[:most].tolist()
+        return Pictures(record.fingerprint, {index: picture(data[place[index]][0].numpy()) for index in wanted})
+    except CertmixError as error:
+        say(f"Without pictures of the inputs: {error}")
+        return Pictures()

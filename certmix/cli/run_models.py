@@ -83,16 +83,12 @@ def load_run(run: Path, places: Places) -> RunModels:
 def check_parts(parts: Parts, draws: "Draws", run: Path) -> None:
     """Raise InvalidArgument where the data set or a model is another than the run's, by fingerprint."""
     from certmix.errors import InvalidArgument
-    from certmix.models import fingerprint
 
     if parts.dataset.fingerprint != draws.dataset.fingerprint:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
         )
-    pairs = (("--robust", parts.robust, draws.model), ("--accurate", parts.accurate, draws.accurate))
-    for name, found, record in pairs:
-        if found is not None and record is not None and fingerprint(found) != record.sha256:
-            raise InvalidArgument(f"{name} must be the model {run} was drawn from, got another (its sha256 differs).")
+    check_models(draws, parts.robust, parts.accurate, str(run))
 
 
 def load_parts(draws: "Draws", places: Places) -> Parts:
@@ -110,8 +106,25 @@ def load_parts(draws: "Draws", places: Places) -> Parts:
         trust_model=places.trust_model and places.dataset is not None,
         **draws.dataset.subset,  # type: ignore[arg-type]
     )
+    return Parts(data, *load_models(draws, places))
+
+
+def load_models(draws: "Draws", places: Places) -> "tuple[torch.nn.Module, torch.nn.Module | None]":
+    """h, and g where it was recorded, that a manifest names or the options do; unchecked. Errors as `load_parts`."""
     g = None if draws.accurate is None else _load(draws.accurate, "--accurate", places.accurate, places)
-    return Parts(data, _load(draws.model, "--robust", places.robust, places), g)
+    return _load(draws.model, "--robust", places.robust, places), g
+
+
+def check_models(draws: "Draws", robust: "torch.nn.Module", accurate: "torch.nn.Module | None", name: str) -> None:
+    """Raise InvalidArgument where a model is not, by its sha256, the one that the run of that name was drawn from."""
+    from certmix.errors import InvalidArgument
+    from certmix.models import fingerprint
+
+    for option_, found, record in (("--robust", robust, draws.model), ("--accurate", accurate, draws.accurate)):
+        if found is not None and record is not None and fingerprint(found) != record.sha256:
+            raise InvalidArgument(
+                f"{option_} must be the model {name} was drawn from, got another (its sha256 differs)."
+            )
 
 
 def _load(record: "ModelRecord", name: str, typed: str | None, places: Places) -> "torch.nn.Module":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certmix.cli.command import command, need
+from certmix.cli.exits import if_stopped
 from certmix.cli.options import (
     DrawOptions,
     ExecutionOptions,
@@ -54,7 +55,9 @@ def sample_command(
     assert out is not None
     promise = draws.planned(failure_probability)
     plan = Plan(sources, draws, execution, out, wanted.rules(), promise, wanted.confidence)
-    if not draw(plan, output):
+    with if_stopped():
+        leads = draw(plan, output)
+    if not leads:
         return
     statistics = read_statistics(out)
     values = {"run": str(out), "inputs": len(statistics), "sigma": statistics.sigma, "seed": hex(statistics.draws.seed)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from certmix.cli.command import command, option
+from certmix.cli.exits import checkpoint_kept, if_stopped
 from certmix.cli.options import (
     SOURCES,
     DeviceOption,
@@ -17,6 +18,7 @@ from certmix.cli.options import (
     TrustOption,
 )
 from certmix.cli.output import Output
+from certmix.cli.progress import Watch, duration, progress_bar
 from certmix.cli.root import app
 from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, TRAINING_SIGMA, choice, output_path, real
 
@@ -196,9 +198,8 @@ def train_command(
         --method consistency --sigma 0.5 --validation 0.04 --out h.safetensors
     """
     import certmix
-    from certmix.cli.progress import progress_bar
     from certmix.datasets.holdout import hold_out
-    from certmix.training.files import train_to_file
+    from certmix.training.files import checkpoint_of, train_to_file
 
     output = Output(as_json=as_json, quiet=quiet)
     settings = of_recipe.recipe(recipe)
@@ -207,7 +208,10 @@ def train_command(
     if holdout is not None:
         data, _ = hold_out(data, holdout)
     first = start.start(trust_model)
-    with progress_bar("training", quiet=quiet) as progress:
+    with (
+        if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
+        progress_bar("training", quiet=quiet) as watch,
+    ):
         done = train_to_file(
             data,
             first,
@@ -217,8 +221,8 @@ def train_command(
             device=device,
             validation=validation,
             force=force,
-            progress=progress,
-            each_epoch=lambda report: output.say(_line(report)) if report.clean is not None else None,
+            progress=watch,
+            each_epoch=_Epochs(watch, settings.epochs),
         )
     last = done.history[-1]
     noise = "" if last.noisy is None else f" ({100 * last.noisy:.1f} % under the noise)"
@@ -230,9 +234,24 @@ def train_command(
     )
 
 
-def _line(report: "EpochReport") -> str:
-    noisy = "" if report.noisy is None else f", {100 * report.noisy:.1f} % under the noise"
-    return (
-        f"epoch {report.epoch}: loss {report.loss:.3f}, training {100 * report.accuracy:.1f} %, "
-        f"validation {100 * (report.clean or 0.0):.1f} % clean{noisy}"
-    )
+class _Epochs:
+    """A line for every epoch that is judged; of others, one now and then in a log."""
+
+    def __init__(self, watch: Watch, epochs: int) -> None:
+        self.watch, self.epochs, self.before = watch, epochs, 0.0
+
+    def __call__(self, report: "EpochReport") -> None:
+        took, self.before = self.watch.elapsed - self.before, self.watch.elapsed
+        said = [f"epoch {report.epoch}/{self.epochs}: loss {report.loss:.3f}", f"training {_percent(report.accuracy)}"]
+        if report.clean is not None:
+            said.append(f"validation {_percent(report.clean)} clean")
+        if report.noisy is not None:
+            said.append(f"{_percent(report.noisy)} under the noise")
+        said.append(duration(took))
+        if self.watch.left:
+            said.append(f"{duration(self.watch.left)} left")
+        (self.watch.mention if report.clean is None else self.watch.say)(", ".join(said))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -18,7 +18,7 @@ from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
 from certmix.parquet import unpack_table
 from certmix.promise import NORMS, Promise
-from certmix.rules import Rule, rule_from_json
+from certmix.rules import Chain, Form, form_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
 SUMMARIES = ("result.json", "model_card.md")  # of the same certificates; the set holds them or not
@@ -123,12 +123,13 @@ def read_certificates(folder: str | Path) -> list[Certificates]:
     return made
 
 
-def _stem(certifier: str, rule: Rule) -> str:
+def _stem(certifier: str, rule: Form) -> str:
     """A file name that no other certifier or rule has: the parameter with all its digits."""
     kind = "" if rule.kind == "linear" else f"{rule.kind}-"
     vote = "" if rule.accurate_vote == "class" else f"-{rule.accurate_vote}"
-    fixed = [value for key, value in rule.to_json().items() if key not in ("kind", "parameter", "accurate_vote")]
-    values = "-".join(repr(value).removesuffix(".0") for value in (rule.parameter, *fixed))
+    fields = [value for key, value in rule.to_json().items() if key not in ("kind", "accurate_vote")]
+    numbers = [number for value in fields for number in (value if isinstance(value, list) else [value])]
+    values = "-".join(repr(number).removesuffix(".0") for number in numbers)
     return f"certificates-{certifier}-{kind}{values}{vote}"
 
 
@@ -167,12 +168,12 @@ def _rows(made: Certificates, position: int) -> pa.Table:
     return pa.table(columns, schema=_SCHEMA)
 
 
-def _read_head(entry: Fields) -> tuple[str, tuple[Rule, ...], Promise]:
+def _read_head(entry: Fields) -> tuple[str, tuple[Form, ...], Promise]:
     name = entry.choice("certifier", tuple(CERTIFIERS))
     norm = entry.optional("norm", lambda: entry.choice("norm", NORMS)) or "l2"  # older files do not say
     if norm != CERTIFIERS[name].norm:
         raise RunError(f"{entry.where}: norm must be {CERTIFIERS[name].norm}, as certifier {name} has, got {norm}.")
-    rules = tuple(rule_from_json(Fields(rule, f"{entry.where}: rules")) for rule in entry.objects("rules"))
+    rules = tuple(form_from_json(Fields(rule, f"{entry.where}: rules")) for rule in entry.objects("rules"))
     promise = Promise.from_json(entry.part("promise"))
     if promise.certain != (norm == "l1"):
         raise RunError(
@@ -180,11 +181,15 @@ def _read_head(entry: Fields) -> tuple[str, tuple[Rule, ...], Promise]:
             f"{promise.failure_probability:g} in {norm}; certify again."
         )
     entry.end()
+    if (len(rules) > 1 or norm == "l1") and any(isinstance(rule, Chain) for rule in rules):
+        raise RunError(
+            f"{entry.where} must hold a chain by itself, in l2, got {len(rules)} rules in {norm}; certify again."
+        )
     return name, rules, promise
 
 
 def _read_block(
-    path: Path, block: pa.Table, inputs: int, name: str, rules: tuple[Rule, ...], promise: Promise, sigma: float
+    path: Path, block: pa.Table, inputs: int, name: str, rules: tuple[Form, ...], promise: Promise, sigma: float
 ) -> Certificates:
     """Certificates of one certifier, whose columns must say what the head says."""
     if any(block.column(key).null_count for key in _SCHEMA.names):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from certmix.errors import InvalidArgument, RunError
 from certmix.files import read_whole
 from certmix.json_fields import Fields
 from certmix.promise import Promise
-from certmix.rules import Rule, rule_from_json
+from certmix.rules import Chain, Rule, rule_from_json
 from certmix.runs.draws import Draws
 from certmix.runs.store import Statistics
 from certmix.summary import summarise
@@ -142,13 +143,16 @@ def result_of(
     for made in certificates:
         if made.promise is None:
             raise InvalidArgument("certificates of a result must state their promise, got None.")
+        rules = [cast(Rule, rule) for rule in made.rules if not isinstance(rule, Chain)]
+        if len(rules) < len(made.rules):
+            raise InvalidArgument("certificates of a result must be of one run's rules, got those of a chain.")
         curve = certified_accuracy(made, statistics.labels, np.array(at), confidence=confidence)
         for position, summary in enumerate(summarise(statistics, made)):
             accuracy, lower, upper = (
                 tuple(values[position].tolist()) for values in (curve.accuracy, curve.lower, curve.upper)
             )
             shares = (summary.clean_accuracy, summary.abstained, accuracy, lower, upper)
-            rows.append(ResultRow(made.certifier, made.rules[position], made.promise, *shares))
+            rows.append(ResultRow(made.certifier, rules[position], made.promise, *shares))
     return Result(statistics.draws, len(statistics), at, confidence, tuple(rows))
 
 

@@ -60,12 +60,14 @@ class ProbabilityBounds:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DistributionBounds(ProbabilityBounds):
-    """Bounds on the means of soft votes, and on the distribution of each difference class - rival.
+    """Bounds on the means of soft votes, and on the distributions of the class's probability and of class - rival.
 
     Attributes:
+        top_tail_lower: L_j <= P[p_y >= (1 + s_j) / 2], shape (inputs, 64).
         tail_lower: L_ij <= P[D_i >= s_j] for the thresholds s_j of `histograms.THRESHOLDS`, shape (inputs, rivals, 64).
         by_distribution: whether an input is certified by the distribution, or by the means; shape (inputs,), bool.
     """
 
+    top_tail_lower: NDArray[np.float64]
     tail_lower: NDArray[np.float64]
     by_distribution: NDArray[np.bool_]

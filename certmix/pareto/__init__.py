@@ -5,8 +5,9 @@ Source: Bai et al., Adaptive Smoothing, arXiv:2301.12554, Sections A.2 and A.3.
 """
 
 from certmix.pareto.candidate import Candidate, candidate_from_log, candidate_from_statistics
-from certmix.pareto.chains import ChainCandidate, chain_candidate, choose_thresholds
+from certmix.pareto.chains import ChainCandidate, chain_candidate, choose_chain, choose_thresholds
 from certmix.pareto.frontier import pareto_frontier, split_rows
+from certmix.pareto.methods import Method, compare_methods
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
 
@@ -14,12 +15,15 @@ __all__ = [
     "Candidate",
     "ChainCandidate",
     "MatchedPair",
+    "Method",
     "ParetoResult",
     "Unreached",
     "candidate_from_log",
     "candidate_from_statistics",
     "chain_candidate",
+    "choose_chain",
     "choose_thresholds",
+    "compare_methods",
     "holm",
     "paired_p_values",
     "pareto_frontier",

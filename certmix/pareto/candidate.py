@@ -74,6 +74,7 @@ def candidate_from_statistics(
     mean_bound: MeanBound = "betting",
     distributions: bool = False,
     confidence: float | None = None,
+    lipschitz: float | None = None,
 ) -> Candidate:
     """A candidate from stored draws in which g was recorded; arguments as `certify`.
 
@@ -93,6 +94,7 @@ def candidate_from_statistics(
         votes=votes,
         mean_bound=mean_bound,
         confidence=confidence,
+        lipschitz=lipschitz,
     )
     bounds = bound_statistics(statistics, promise, distributions=distributions)
     votes_of_g = statistics.accurate_probabilities.astype(np.float64)

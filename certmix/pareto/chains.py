@@ -116,6 +116,28 @@ def choose_thresholds(
     return (float(values[0][first]), *reversed(found)), best[0]
 
 
+def choose_chain(
+    candidates: Sequence[ChainCandidate], rows: Rows, *, target: float, radii: ArrayLike, certifier: str = "exact"
+) -> tuple[int, tuple[float, ...]]:
+    """The best of several chains, which differ in the confidence of votes, say: (its position, its thresholds).
+
+    Args and errors: as `choose_thresholds`; the first of the best on ties. One that misses the target is left out.
+    """
+    best: tuple[float, int, tuple[float, ...]] | None = None
+    refused: InvalidArgument | None = None
+    for position, candidate in enumerate(candidates):
+        try:
+            thresholds, score = choose_thresholds(candidate, rows, target=target, radii=radii, certifier=certifier)
+        except InvalidArgument as error:
+            refused = error
+            continue
+        if best is None or score > best[0]:
+            best = score, position, thresholds
+    if best is None:
+        raise refused or InvalidArgument("a choice of chains needs at least one, got none.")
+    return best[1:]
+
+
 def _grids(shares: Floats) -> list[Floats]:
     """Thresholds to try for each node, ascending: 0 and quantiles of its largest share on the inputs."""
     count = min(int(_COMBINATIONS ** (1.0 / len(shares))), _MOST_VALUES)

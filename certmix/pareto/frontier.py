@@ -59,7 +59,7 @@ def pareto_frontier(
         seed: of the split.
     Raises: InvalidArgument: candidates over different inputs, no such baseline, a target that no pair reaches.
     """
-    distributions = certifier is not None and get_certifier(certifier).votes == "soft"
+    distributions = certifier is not None and get_certifier(certifier).needs == "distributions"
     wanted = [rule_named(rule, accurate_vote) if isinstance(rule, str) else rule for rule in rules]
     family = [
         c if isinstance(c, Candidate) else candidate_from_statistics(c, distributions=distributions) for c in candidates
@@ -72,12 +72,12 @@ def pareto_frontier(
     base = next((c for c in family if c.bounds.sigma == baseline and c.kind == "fixed"), None)
     h_alone = LinearRule(1.0, accurate_vote)
     aim = float(base.clean(h_alone, choose)(1.0)) if base else float(target or 0.0)
-    entries, unreached = _entries(family, wanted, certifier, choose, aim, mode)
+    entries, unreached = admissible(family, wanted, certifier, choose, aim, mode)
     if not entries:
         raise InvalidArgument(unreached[-1].why)
     entries = _best_confidence(entries, choose, radii)
     plain = {c.bounds.sigma: c for c in reversed(family) if c.kind == "fixed"}  # the first of each sigma
-    alone = [_Entry(c, h_alone, certifier) for c in reversed(plain.values())]
+    alone = [Entry(c, h_alone, certifier) for c in reversed(plain.values())]
     made, made_alone = ([entry.certify(report) for entry in group] for group in (entries, alone))
     reference = next((c for entry, c in zip(alone, made_alone, strict=True) if entry.candidate is base), None)
     at = _radii(radii, [*made, *([] if reference is None else [reference])])
@@ -104,7 +104,7 @@ def pareto_frontier(
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A candidate by a rule with its parameter."""
 
     candidate: Candidate
@@ -112,24 +112,25 @@ class _Entry:
     certifier: str
 
     def certify(self, rows: Rows) -> Certificates:
+        """Certificates of some of the inputs."""
         return certify(self.candidate.bounds.rows(rows), rules=self.rule, certifier=self.certifier)
 
 
-def _pair(entry: _Entry, made: Certificates, p_value: Floats, rows: Rows, at: Floats) -> MatchedPair:
+def _pair(entry: Entry, made: Certificates, p_value: Floats, rows: Rows, at: Floats) -> MatchedPair:
     candidate, rule = entry.candidate, entry.rule
     accuracy = float(candidate.clean(rule, rows)(rule.parameter))
     curve = certified_accuracy(made, candidate.labels[rows], at)
     return MatchedPair(candidate.bounds.sigma, rule, accuracy, made, curve, p_value, candidate.kind)
 
 
-def _entries(
+def admissible(
     family: list[Candidate],
     rules: Sequence[Rule],
     certifier: str,
     choose: Rows,
     aim: float,
-    mode: Mode,
-) -> tuple[list[_Entry], list[Unreached]]:
+    mode: Mode = "all",
+) -> tuple[list[Entry], list[Unreached]]:
     """Every candidate by every rule at the parameter that keeps the aim, and what is left out."""
     entries, unreached = [], []
     for candidate in family:
@@ -137,7 +138,7 @@ def _entries(
             try:
                 clean = candidate.clean(form, choose)
                 rule = form.with_parameter(clean.best(aim) if mode == "all" else clean.matched(aim))
-                entry = _Entry(candidate, rule, certifier)
+                entry = Entry(candidate, rule, certifier)
                 entry.certify(choose[:1])
                 entries.append(entry)
             except InvalidArgument as error:
@@ -145,9 +146,9 @@ def _entries(
     return entries, unreached
 
 
-def _best_confidence(entries: list[_Entry], choose: Rows, radii: ArrayLike | None) -> list[_Entry]:
+def _best_confidence(entries: list[Entry], choose: Rows, radii: ArrayLike | None) -> list[Entry]:
     """Of the entries that differ in the confidence of votes alone, the one that certifies most (the first on ties)."""
-    best: dict[tuple[float, str, bool, Rule], tuple[float, _Entry]] = {}
+    best: dict[tuple[float, str, bool, Rule], tuple[float, Entry]] = {}
     made = [entry.certify(choose) for entry in entries]
     at = _radii(radii, made)
     for entry, certificates in zip(entries, made, strict=True):

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certifiers import Dashes
 from certmix.errors import InvalidArgument
 from certmix.files import check_target, write_whole
-from certmix.plots.colours import GREY, colours_of
+from certmix.plots.colours import GREY, colours_of, on_dark
 
 Width = Literal["column", "text"]
 Kind = Literal["line", "falling", "rising", "mark", "corner"]
@@ -40,7 +40,12 @@ _LOOK = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "legend.fontsize": 7, "legend.frameon": False, "axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6,
     "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 3.5,
-    "savefig.dpi": 200,
+    "savefig.dpi": 200, "legend.handlelength": 2.6,
+}  # fmt: skip
+_LIGHT, _DARK = "#e6edf3", "#0d1117"
+_NIGHT = {
+    "figure.facecolor": _DARK, "axes.facecolor": _DARK, "savefig.facecolor": _DARK, "grid.color": "#2b323b",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _LIGHT),
 }  # fmt: skip
 _FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "text.usetex": False}  # TrueType: venues refuse Type 3
 
@@ -52,10 +57,12 @@ class Look:
     Attributes:
         width: "column" (3.25 inches, panels stacked) or "text" (6.75 inches, up to three panels in a row).
         style: name or file of a matplotlib style sheet, laid over the canvas; fonts stay embedded as TrueType.
+        dark: light lines on a dark ground, for a page in dark mode.
     """
 
     width: Width = "text"
     style: str | None = None
+    dark: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share two axes, under a title."""
+    """Curves that share two axes, under a title of one line or two."""
 
     title: str
     curves: Sequence[Curve]
@@ -141,9 +148,10 @@ def draw(panels: Sequence[Panel], *, x: Axis, y: Axis, look: Look | None = None,
     curves = [curve for panel in panels for curve in panel.curves]
     if not curves:
         raise InvalidArgument("a figure needs at least one curve, got none.")
-    colours = _named(curves)
+    colours = _named(curves, look)
     with _dressed(look):
-        handles = (_entries(keys, _named(keys)) if keys else _entries(curves, colours)) | _interval_entry(curves)
+        handles = _entries(keys, _named(keys, look)) if keys else _entries(curves, colours)
+        handles |= _interval_entry(curves, on_dark(GREY) if look.dark else GREY)
         columns, lines = _legend_shape(list(handles), _INCHES[look.width])
         figure, grid = _frame(len(panels), look, lines)
         for axes, panel in zip(grid, panels, strict=True):
@@ -163,7 +171,8 @@ def _dressed(look: Look) -> Iterator[None]:
     """The canvas's settings, then the style sheet's, then what no style may change."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(mpl.style.context([_LOOK, *([look.style] if look.style else []), _FONTS]))
+            night = [_NIGHT] if look.dark else []
+            stack.enter_context(mpl.style.context([_LOOK, *night, *([look.style] if look.style else []), _FONTS]))
         except (OSError, ValueError):
             raise InvalidArgument(
                 f"style must be a matplotlib style sheet (a name or a file), got {look.style!r}; for example "
@@ -198,7 +207,13 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, number: int, percent_x: b
     else:
         drawn = axes.plot(x, y, marker=_MARKERS[number % len(_MARKERS)])
     if curve.kind == "mark":
-        look |= {"linestyle": "", "markerfacecolor": "white", "markersize": 5, "clip_on": False, "zorder": 4}
+        look |= {
+            "linestyle": "",
+            "markerfacecolor": mpl.rcParams["axes.facecolor"],
+            "markersize": 5,
+            "clip_on": False,
+            "zorder": 4,
+        }
     for line in drawn:
         line.set_zorder(2.5 - 0.1 * curve.thickness)  # thin above broad
         line.set(**look)
@@ -226,9 +241,10 @@ def _label(grid: Sequence[Axes], x: Axis, y: Axis) -> None:
         axes.label_outer()
 
 
-def _named(curves: Sequence[Curve]) -> dict[str, str]:
+def _named(curves: Sequence[Curve], look: Look) -> dict[str, str]:
     """The colour of every name, the same in all panels."""
-    return colours_of([(curve.name, curve.colour) for curve in curves])
+    colours = colours_of([(curve.name, curve.colour) for curve in curves])
+    return {name: on_dark(colour) if look.dark else colour for name, colour in colours.items()}
 
 
 def _entries(curves: Sequence[Curve], colours: Mapping[str, str]) -> dict[str, Artist]:
@@ -240,17 +256,17 @@ def _entries(curves: Sequence[Curve], colours: Mapping[str, str]) -> dict[str, A
         handles[name] = Line2D([], [], marker=_MARKERS[number % len(_MARKERS)] if curve.kind in _MARKED else "")
         handles[name].set(
             color=colour, linewidth=curve.thickness, linestyle="" if marked else curve.dashes,
-            markerfacecolor="white" if marked else colour,
+            markerfacecolor=mpl.rcParams["axes.facecolor"] if marked else colour,
         )  # fmt: skip
     return handles
 
 
-def _interval_entry(curves: Sequence[Curve]) -> dict[str, Artist]:
+def _interval_entry(curves: Sequence[Curve], grey: str) -> dict[str, Artist]:
     """A legend handle for the intervals, where there are any: bars on marked points, else a band."""
     kinds = {curve.kind for curve in curves if curve.lower is not None}
     if kinds & set(_MARKED):
-        return {INTERVAL: Line2D([], [], color=GREY, linestyle="", marker="|", markersize=8)}
-    return {INTERVAL: Patch(color=GREY, alpha=0.2, linewidth=0)} if kinds else {}
+        return {INTERVAL: Line2D([], [], color=grey, linestyle="", marker="|", markersize=8)}
+    return {INTERVAL: Patch(color=grey, alpha=0.2, linewidth=0)} if kinds else {}
 
 
 def _legend_shape(names: Sequence[str], inches: float) -> tuple[int, int]:
@@ -262,8 +278,9 @@ def _legend_shape(names: Sequence[str], inches: float) -> tuple[int, int]:
 
 
 def _text(plain: str) -> str:
-    """Plain text for matplotlib: no dollar sign starts mathematics, "sigma = " becomes the letter."""
-    return re.sub(r"\bsigma(?= = )", r"$\\sigma$", plain.replace("$", r"\$"))
+    """Plain text for matplotlib: no dollar sign starts mathematics; "sigma = ", "linf" and "l2" become letters."""
+    text = re.sub(r"\bsigma(?= = )", r"$\\sigma$", plain.replace("$", r"\$"))
+    return re.sub(r"\bl2\b", r"$\\ell_2$", re.sub(r"\blinf\b", r"$\\ell_\\infty$", text))
 
 
 def _numbers(panels: Sequence[Panel], x: Axis, y: Axis) -> str:
@@ -277,5 +294,6 @@ def _numbers(panels: Sequence[Panel], x: Axis, y: Axis) -> str:
                 [None] * len(points[0]) if values is None else np.atleast_1d(values).tolist()
                 for values in (curve.lower, curve.upper)
             ]
-            writer.writerows([panel.title, curve.name, *row] for row in zip(*points, *ends, strict=True))
+            title = panel.title.replace("\n", ", ")
+            writer.writerows([title, curve.name, *row] for row in zip(*points, *ends, strict=True))
     return text.getvalue()

@@ -12,7 +12,6 @@ from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
 from certmix.plots.canvas import CERTIFIED, RADIUS, RADIUS_L1, Axis, Curve, Look, Panel, plot
 from certmix.plots.colours import GREY, hue, tint
-from certmix.rules import RULES
 
 
 def plot_certified_accuracy(
@@ -103,5 +102,5 @@ def intervals(accuracy: ArrayLike, inputs: int) -> tuple[NDArray[np.float64], ND
 
 def _ranked_rules(every: Sequence[Certificates]) -> list[str]:
     """The labels of all rules of a figure, per kind from the largest parameter down: weight 1 is black, or unshaded."""
-    rules, kinds = {rule for made in every for rule in made.rules}, list(RULES)
-    return [rule.label for rule in sorted(rules, key=lambda rule: (kinds.index(rule.kind), -rule.parameter))]
+    rules = {rule for made in every for rule in made.rules}
+    return [rule.label for rule in sorted(rules, key=lambda rule: (rule.kind, -rule.parameter))]

@@ -29,10 +29,12 @@ def plot_frontiers(results: Sequence[ParetoResult], stem: str | Path, *, look: L
 
 
 def frontier_panel(result: ParetoResult) -> Panel:
-    """What `plot_frontiers` draws of one sweep: the frontier broad and grey beneath the curves that attain it."""
+    """What `plot_frontiers` draws of one sweep: the frontier broad and pale beneath the curves that attain it."""
     colours = {pair.sigma: hue(number, 1) for number, pair in enumerate(result.standalone)}
     curves = [Curve("Frontier", *result.frontier_steps(), kind="falling", thickness=5.0)]
     for pair in result.matched:
+        if _is_baseline(pair, result.baseline):
+            continue
         colour = colours.setdefault(pair.sigma, hue(len(colours), 1))
         dashes = MIXED if pair.kind == "adaptive" else _DASHES[pair.rule.kind]
         curves.append(certified_curve(pair.certificates, _name(pair), colour=colour, dashes=dashes))
@@ -49,7 +51,18 @@ def frontier_panel(result: ParetoResult) -> Panel:
         curves.append(certified_curve(result.baseline.certificates, name, colour=COLOURS[0], dashes="-"))
     clean = [pair.clean_accuracy for pair in result.matched]
     curves.append(Curve("Clean accuracy of the pairs", np.zeros(len(clean)), clean, kind="mark", colour=COLOURS[0]))
-    return Panel(f"{CERTIFIERS[result.certifier].label}, clean accuracy {percent_text(result.target)} %", curves)
+    rules = " or ".join(dict.fromkeys("floor" if p.kind == "adaptive" else p.rule.title for p in result.matched))
+    label = CERTIFIERS[result.certifier].label
+    return Panel(f"{label}, {rules}\nclean accuracy {percent_text(result.target)} %", curves)
+
+
+def _is_baseline(pair: MatchedPair, baseline: MatchedPair | None) -> bool:
+    """Whether a pair certifies what the baseline does, and its curve would lie under that one."""
+    return (
+        baseline is not None
+        and pair.sigma == baseline.sigma
+        and np.array_equal(pair.certificates.radius, baseline.certificates.radius)
+    )
 
 
 def _name(pair: MatchedPair) -> str:

@@ -2,5 +2,6 @@
 
 from certmix.report.page import render_page
 from certmix.report.payload import Report, build_report
+from certmix.report.pictures import Pictures, picture
 
-__all__ = ["Report", "build_report", "render_page"]
+__all__ = ["Pictures", "Report", "build_report", "picture", "render_page"]

@@ -15,10 +15,11 @@ from certmix.tables import percent_text
 from certmix.version import __version__
 
 _FOLDER = files("certmix.report") / "page"
-SCRIPTS = ("arithmetic", "data", "chart", "accuracy", "frontier", "plane", "inputs", "main")
+SCRIPTS = ("arithmetic", "data", "chart", "accuracy", "frontier", "plane", "margins", "inputs", "main")
 _STATIC_RULES: tuple[Rule, ...] = (LinearRule(0.6), LinearRule(0.8), LinearRule(1.0), ThresholdRule(0.6))
 # Everything is refused but this file's own style and script, by their hashes.
 _POLICY = "default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
+_PICTURES = "; img-src data:"  # only where the page has any
 
 
 def render_page(report: Report) -> str:
@@ -35,25 +36,27 @@ def render_page(report: Report) -> str:
         "page.html",
         SCRIPTS,
         report=report,
+        pictures=bool(report.pictures.uris),
         island=island(report.to_json()),
         static=[_static_table(report, number) for number in range(len(report.runs))],
         certifiers=report.certifiers,
     )
 
 
-def fill(template: str, scripts: Sequence[str], **values: object) -> str:
+def fill(template: str, scripts: Sequence[str], *, pictures: bool = False, **values: object) -> str:
     """A page of `page/` with style, scripts and the policy that allows these alone; every value in it is escaped.
 
     Args:
         template: file name.
         scripts: names of the scripts, in order.
+        pictures: whether it holds any, which the policy then allows from the page itself.
         values: of the template's variables.
     """
     style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in scripts)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    policy = _POLICY.format(style=_hash(style), script=_hash(script))
+    policy = _POLICY.format(style=_hash(style), script=_hash(script)) + (_PICTURES if pictures else "")
     return environment.from_string(_read(template)).render(
         policy=policy, style=style, script=script, version=__version__, **values
     )

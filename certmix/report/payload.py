@@ -17,7 +17,8 @@ from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
 from certmix.promise import Norm, Promise
-from certmix.report.words import Section, redraw_command, run_section, scale_name, warnings_of
+from certmix.report.pictures import Pictures
+from certmix.report.words import Section, left_out, redraw_command, run_section, scale_name, warnings_of
 from certmix.rules import Rule, rule_named
 from certmix.runs.grouping import Run
 
@@ -162,6 +163,8 @@ class Report:
         classes: names; numbers where unknown.
         sections: what is promised and how it was drawn, a section per run.
         warnings: what a reader must know, in words.
+        left_out: what the runs also hold or allow, and the page does not show, in a sentence or two.
+        pictures: of some inputs.
         confidence: of the intervals of accuracies.
     """
 
@@ -170,6 +173,8 @@ class Report:
     classes: Sequence[str]
     sections: Sequence[Section]
     warnings: Sequence[str]
+    left_out: str
+    pictures: Pictures = field(default_factory=Pictures)
     confidence: float = 0.95
     rules: Sequence[RuleControl] = field(default=RULE_CONTROLS)
 
@@ -207,7 +212,11 @@ class Report:
             "rules": [rule.to_json() for rule in self.rules],
             "norm": self.norm,
             "certifiers": [{"name": one.name, "label": one.label} for one in self.certifiers],
-            "runs": [one.to_json() for one in self.runs],
+            "pictures": {str(index): uri for index, uri in self.pictures.uris.items()},
+            "runs": [
+                {**one.to_json(), "pictured": one.run.statistics.draws.dataset.fingerprint == self.pictures.fingerprint}
+                for one in self.runs
+            ],
         }
 
 
@@ -217,6 +226,7 @@ def build_report(
     *,
     title: str = "Certified robustness",
     classes: Sequence[str] | None = None,
+    pictures: Pictures | None = None,
 ) -> Report:
     """What the page shows of some runs.
 
@@ -225,7 +235,9 @@ def build_report(
         promises: one per run, of `certmix.certification.bounds.promise_of`.
         title: of the page.
         classes: names, one per class; their numbers where left out.
-    Raises: InvalidArgument: no run, another number of names than classes, or too few draws to certify anything.
+        pictures: of some inputs; shown with the runs that are of the same data set.
+    Raises: InvalidArgument: no run, runs of two norms, another number of names than classes, or too few
+        draws to certify anything.
     """
     if not runs:
         raise InvalidArgument("a report needs at least one run, got none.")
@@ -243,6 +255,8 @@ def build_report(
         classes=list(classes) if classes is not None else [str(number) for number in range(wanted)],
         sections=[run_section(one.run, one.promise) for one in data],
         warnings=warnings_of([(one.run, one.promise) for one in data]),
+        left_out=left_out([(one.run, one.promise) for one in data]),
+        pictures=pictures or Pictures(),
     )
 
 

@@ -113,6 +113,22 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
     return lines
 
 
+def left_out(runs: Sequence[tuple[Run, Promise]]) -> str:
+    """What these runs hold or allow and the page does not show: never silently."""
+    found = ["the family of rules between Eq. 5 and the threshold"]
+    if len(runs) > 1 and not runs[0][0].statistics.draws.enumerated:
+        found.append("chains of several sigmas (certmix chain)")
+    if any(run.statistics.soft is not None for run, _ in runs):
+        found.append("the CDF certificate, which needs whole distributions (--certifier cdf)")
+    said = f"Left out, though the same draws certify it: {'; '.join(found)}."
+    if any((folder / "adaptive.parquet").is_file() for run, _ in runs for folder in run.folders):
+        said += (
+            " An adaptive mixture is stored beside the draws: its certificates are those of Eq. 5 at the floor of its gate, "
+            "and its clean accuracy, at the gate itself, is not shown (certmix certify prints it)."
+        )
+    return said
+
+
 def redraw_command(draws: Draws) -> tuple[str, str] | None:
     """The command that draws one input again, as the text before and after its index; None for a model from Python."""
     words = _draw_words(draws)

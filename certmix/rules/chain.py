@@ -27,6 +27,10 @@ class it is at least that of the second: two fixed classes, two tests, however m
 about every y holds at once, at most one y has a positive radius, and the class with the largest one is the prediction.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,7 +38,50 @@ from certmix.certifiers.arguments import Array, check_bounds, check_sigma, check
 from certmix.certifiers.envelope import EXACT, Envelope
 from certmix.clean_accuracy import alone_on_top, vote_shares
 from certmix.errors import InvalidArgument
+from certmix.rules.rule import AccurateVote
 from certmix.rules.threshold import threshold_radius
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The class of the first node whose value exceeds its threshold, else g's: one classifier of several sigmas.
+
+    Args:
+        sigmas: of each node, > 0, in [0, 1] pixel units.
+        thresholds: c_k of each node, in [0, 1).
+    Raises: InvalidArgument: a value out of range, no node, or another number of thresholds than of sigmas.
+    Example:
+        >>> Chain([0.25, 0.5], [0.8, 0.4]).label
+        'chain (sigma 0.25: 0.8, sigma 0.5: 0.4)'
+    """
+
+    sigmas: Sequence[float]
+    thresholds: Sequence[float]
+    kind: ClassVar[str] = "chain"
+    title: ClassVar[str] = "first threshold"
+    accurate_vote: ClassVar[AccurateVote] = "class"
+
+    def __post_init__(self) -> None:
+        sigmas, thresholds = check_sigma(self.sigmas), check_threshold(self.thresholds)
+        if sigmas.ndim != 1 or not len(sigmas) or sigmas.shape != thresholds.shape:
+            raise InvalidArgument(f"a chain of {sigmas.size} runs needs as many thresholds, got {thresholds.size}.")
+        object.__setattr__(self, "sigmas", tuple(sigmas.tolist()))
+        object.__setattr__(self, "thresholds", tuple(thresholds.tolist()))
+
+    @property
+    def parameter(self) -> float:
+        """The first node's threshold."""
+        return self.thresholds[0]
+
+    @property
+    def label(self) -> str:
+        """In tables, see the example."""
+        nodes = (f"sigma {s:g}: {c:.4g}" for s, c in zip(self.sigmas, self.thresholds, strict=True))
+        return f"chain ({', '.join(nodes)})"
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values, which `rule_from_json` reads."""
+        return {"kind": self.kind, "sigmas": list(self.sigmas), "thresholds": list(self.thresholds)}
 
 
 def chain_radius(

@@ -2,6 +2,9 @@
 
 phi(p) = p^q, or the probit z(p). Eq. 5 with one-hot g at weight a is q = 1, lambda = 1, tau = (1 - a) / a; the
 confidence threshold c is lambda = 0, tau = phi(c).
+
+For Python only: between its ends nothing certifies more than the threshold by more than noise, so that the command line has
+the two ends (`benchmarks/results/rules.md`). Lambda and q must come from other inputs than are reported; tau need not.
 """
 
 from dataclasses import dataclass, replace
@@ -193,6 +196,10 @@ class FamilyRule:
         """Such as "family 0.4 (lambda 0.25, q 1)"."""
         phi = "probit" if self.exponent is None else f"q {self.exponent:g}"
         return f"family {self.threshold:g} (lambda {self.rival_weight:g}, {phi})"
+
+    def takes(self, certifier: Certifier) -> bool:
+        """See `Rule.takes`."""
+        return certifier.envelope is not None or certifier.needs == "lipschitz"
 
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: where the certifier's envelope leaves the rule's region."""

@@ -48,6 +48,10 @@ class LinearRule:
         """Such as "weight 0.8"."""
         return f"weight {self.mixing_weight:g}"
 
+    def takes(self, certifier: Certifier) -> bool:
+        """See `Rule.takes`: all certifiers know the margin."""
+        return True
+
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
         """See `Rule.radius`: Lemma 3.2 with the certifier's margin curve."""
         return certifier.certify(bounds, self.mixing_weight)

@@ -15,8 +15,9 @@ AccurateVote = Literal["class", "softmax"]
 ACCURATE_VOTES: tuple[AccurateVote, ...] = get_args(AccurateVote)
 
 
-class Rule(Protocol):
-    """A mixed classifier of g and the smoothed h: frozen, compared by value.
+class Form(Protocol):
+    """What certificates say of the classifier that they are about: a rule, or a chain of several sigmas. Frozen, compared by
+    value.
 
     Attributes:
         kind: its name on the command line and in files.
@@ -41,6 +42,18 @@ class Rule(Protocol):
     @property
     def label(self) -> str:
         """In tables and figures, such as "weight 0.8"."""
+        ...
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values, which `rule_from_json` reads."""
+        ...
+
+
+class Rule(Form, Protocol):
+    """A mixed classifier of g and the smoothed h."""
+
+    def takes(self, certifier: Certifier) -> bool:
+        """Whether the certifier knows enough of h for this rule: `radius` raises where it does not."""
         ...
 
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
@@ -81,10 +94,6 @@ class Rule(Protocol):
 
     def with_parameter(self, parameter: float) -> "Rule":
         """The same rule at another parameter."""
-        ...
-
-    def to_json(self) -> dict[str, object]:
-        """As plain values, which `rule_from_json` reads."""
         ...
 
 

@@ -6,12 +6,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.certifiers import CERTIFIERS, Certifier
+from certmix.certifiers import CERTIFIERS, Certifier, cdf_radius
 from certmix.certifiers.arguments import Array, check_bounds, check_threshold
+from certmix.certifiers.cdf import cdf_top_radius
 from certmix.certifiers.envelope import EXACT, Envelope
 from certmix.clean_accuracy import CleanAccuracy, threshold_accuracy, vote_shares
 from certmix.errors import InvalidArgument
-from certmix.intervals import ProbabilityBounds
+from certmix.intervals import DistributionBounds, ProbabilityBounds
+from certmix.intervals.histograms import THRESHOLDS
 from certmix.rules.rule import AccurateVote, Floats, check_accurate_vote
 
 
@@ -90,10 +92,26 @@ class ThresholdRule:
         """Such as "threshold 0.45"."""
         return f"threshold {self.threshold:g}"
 
+    def takes(self, certifier: Certifier) -> bool:
+        """See `Rule.takes`."""
+        return certifier.envelope is not None or certifier.needs is not None
+
     def radius(self, certifier: Certifier, bounds: ProbabilityBounds) -> Floats:
-        """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i."""
-        envelope = envelope_of(certifier, "a threshold")
-        return threshold_radius(bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=envelope)
+        """See `Rule.radius`: where the certifier's envelope leaves h_y > c or h_y > h_i.
+
+        Certifier "cdf" takes the distributions of an input where the selection draws chose them, else its means.
+        """
+        by_tails = bounds if isinstance(bounds, DistributionBounds) and certifier.needs == "distributions" else None
+        envelope = envelope_of(certifier, "a threshold") if by_tails is None else EXACT
+        radius = threshold_radius(bounds.top_lower, bounds.rival_upper, self.threshold, bounds.sigma, envelope=envelope)
+        if by_tails is not None:
+            chosen = by_tails.by_distribution
+            ahead = cdf_radius(by_tails.tail_lower[chosen], THRESHOLDS, 1.0, bounds.sigma)[0]
+            above = cdf_top_radius(
+                by_tails.top_tail_lower[chosen], (1.0 + THRESHOLDS) / 2.0, self.threshold, bounds.sigma
+            )[0]
+            radius[chosen] = np.minimum(ahead, above)
+        return radius
 
     def decide(self, accurate: ArrayLike, robust: ArrayLike, *, draws: ArrayLike | None = None) -> NDArray[np.int64]:
         """See `Rule.decide`."""

@@ -48,3 +48,9 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
         if not len(run.statistics):
             raise RunError(f"{run.folders[0]} holds no finished input yet; run its certify command again.")
     return sorted(runs, key=lambda run: run.statistics.sigma)
+
+
+def read_nodes(folders: Sequence[str | Path]) -> list[Run]:
+    """`read_runs` in the order of their first folders: the nodes of a chain."""
+    order = list(map(Path, folders))
+    return sorted(read_runs(folders), key=lambda run: order.index(run.folders[0]))

@@ -40,6 +40,11 @@ class Written:
     settings: dict[str, object]
 
 
+def checkpoint_of(out: Path) -> Path:
+    """Where the training of a model's file keeps its checkpoint."""
+    return out.with_name(f"{out.stem}.checkpoint.safetensors")
+
+
 def train_to_file(
     dataset: Dataset,
     start: Start,
@@ -64,7 +69,7 @@ def train_to_file(
     Raises: InvalidArgument: a file that exists, or a value out of range. RunError: a checkpoint of another run.
     """
     best = out.with_name(f"{out.stem}.best.safetensors") if validation else None
-    checkpoint = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    checkpoint = checkpoint_of(out)
     for target in (out, best) if best else (out,):
         check_target(target, force=force)
     rest, held = hold_out(dataset, validation, seed=_VALIDATION_SEED) if validation else (dataset, None)
@@ -72,15 +77,15 @@ def train_to_file(
         rest, start, method, recipe, device=device, validation=held, checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds, progress=progress, each_epoch=each_epoch,
     )  # fmt: skip
+    right, judged_on = trained.history[-1].clean, "validation"
+    if right is None:
+        right, judged_on = accuracy(trained.model, dataset), "training"
     settings = _settings(dataset, start, method, recipe, validation, trained)
     build = start.settings(dataset.num_classes)
     for model, path in ((trained.model, out), (trained.best, best)):
         if model is not None and path is not None:
             save_model(model, path, architecture=start.architecture, settings=settings, build=build, force=force)
     checkpoint.unlink(missing_ok=True)
-    right, judged_on = trained.history[-1].clean, "validation"
-    if right is None:
-        right, judged_on = accuracy(trained.model, dataset), "training"
     scores = [report.score or 0.0 for report in trained.history]
     best_epoch = scores.index(max(scores)) + 1 if best else 0
     return Written(best, best_epoch, right, judged_on, trained.history, settings)

@@ -22,7 +22,7 @@ from certmix.training.methods import Method, noisy
 from certmix.training.network import Start, TrainingNetwork
 from certmix.training.recipe import Recipe, make_optimizer, make_schedule
 
-Progress = Callable[[int, int, str], None]  # (steps done, steps in all, loss and accuracy in words)
+Progress = Callable[[int, int, str], None]  # (steps done, steps in all, epoch, loss and accuracy in words)
 _SHOW_EVERY = 10  # steps: reading the loss makes a GPU wait
 _VALIDATION_BATCH = 500
 _VALIDATION_SEED = 7  # the same noise in every epoch, so that epochs compare
@@ -131,7 +131,7 @@ class _Run:
             if progress and (step % _SHOW_EVERY == 0 or step == self.steps - 1):
                 loss, right = (sums / seen).tolist()
                 now, total = done * self.steps + step + 1, self.recipe.epochs * self.steps
-                progress(now, total, f"epoch {done + 1}, loss {loss:.3f}, accuracy {100 * right:.1f} %")
+                progress(now, total, f"epoch {done + 1}/{self.recipe.epochs}, loss {loss:.3f}, {100 * right:.1f} %")
         loss, right = (sums / seen).tolist()
         if not math.isfinite(loss):
             raise RunError(f"the loss must stay finite, got {loss} in epoch {done + 1}; lower the learning rate.")

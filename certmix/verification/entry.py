@@ -55,7 +55,7 @@ def judge(folder: Path, redraw: Redraw | None = None) -> Entry:
         statistics = read_statistics(folder)
         found.inputs, wanted = len(statistics), statistics.draws.dataset.inputs
         found.note("inputs that the manifest names, against those that are there", wanted, found.inputs)
-        certificates = check_published(statistics, folder, found, required=True)
+        certificates = check_published([statistics], folder, found, required=True)
         if redraw is not None and found.holds:
             redraw(statistics, found)
     except CertmixError as error:

@@ -68,15 +68,16 @@ def _tail_at_least(k: int, n: int, p: Any) -> tuple[Any, Any]:
     return total, first
 
 
-def certifies(certifier: str, bounds: Bounds, weight: Any, radius: Any) -> bool:
+def certifies(certifier: str, bounds: Bounds, weight: Any, radius: Any, *, lipschitz: Any = None) -> bool:
     """Whether theory certifies `radius` (in units of sigma) from (p_A, p_B) at this weight, from the formulas alone.
 
     Args:
-        certifier: "exact" (margin of two half-spaces), "theorem-a1", "theorem-3.5", "theorem-3.5-paper", or
-            "theorem-3.5-l1", where sigma is Lambda.
+        certifier: "exact" (margin of two half-spaces), "theorem-a1", "theorem-3.5", "theorem-3.5-paper",
+            "lipschitz-smoothed", or "theorem-3.5-l1", where sigma is Lambda.
         bounds: p_A and p_B.
         weight: mixing weight.
         radius: in units of sigma, >= 0.
+        lipschitz: L sigma of "lipschitz-smoothed", None for the others.
     """
     if weight < _mp.mpf(1) / 2:
         return False
@@ -85,22 +86,29 @@ def certifies(certifier: str, bounds: Bounds, weight: Any, radius: Any) -> bool:
         return False
     if certifier == "theorem-a1":
         return bool(2 * radius <= _quantile(weight * p_a) - _quantile(weight * p_b + 1 - weight))
-    top, rival = _envelope(certifier, bounds, radius)
+    top, rival = _envelope(certifier, bounds, radius, lipschitz)
     return bool(weight * (top - rival) >= 1 - weight)
 
 
-def certifies_threshold(certifier: str, bounds: Bounds, threshold: Any, radius: Any) -> bool:
+def certifies_threshold(certifier: str, bounds: Bounds, threshold: Any, radius: Any, *, lipschitz: Any = None) -> bool:
     """Whether "h's class if h_y > c, else g's" is certified at `radius` (in units of sigma): L >= c and L >= U there.
 
-    Args: certifier (with an envelope), bounds and radius as `certifies`; threshold: c.
+    Args: certifier (with an envelope), bounds, radius and lipschitz as `certifies`; threshold: c.
     """
     p_a, p_b = _pair(bounds)
-    top, rival = _envelope(certifier, bounds, radius)
+    top, rival = _envelope(certifier, bounds, radius, lipschitz)
     return bool(p_a > threshold and p_a > p_b and top >= threshold and top >= rival)
 
 
 def certifies_family(
-    certifier: str, bounds: Bounds, threshold: Any, radius: Any, *, rival_weight: Any, exponent: Any
+    certifier: str,
+    bounds: Bounds,
+    threshold: Any,
+    radius: Any,
+    *,
+    rival_weight: Any,
+    exponent: Any,
+    lipschitz: Any = None,
 ) -> bool:
     """Whether "h's class if phi(h_y) - lambda phi(h_k) > tau, else g's" is certified at `radius` (in units of sigma).
 
@@ -112,7 +120,7 @@ def certifies_family(
         return first - (rival_weight * second if rival_weight else 0) - threshold
 
     p_a, p_b = _pair(bounds)
-    top, rival = _envelope(certifier, bounds, radius)
+    top, rival = _envelope(certifier, bounds, radius, lipschitz)
     if not (p_a > p_b and top >= rival and top > 0):
         return False
     return bool(excess(p_a, p_b) > 0 and excess(top, rival) >= 0)
@@ -152,9 +160,13 @@ def _pair(bounds: Bounds) -> Bounds:
     return bounds[0], min(bounds[1], 1 - bounds[0])
 
 
-def _envelope(certifier: str, bounds: Bounds, radius: Any) -> tuple[Any, Any]:
+def _envelope(certifier: str, bounds: Bounds, radius: Any, lipschitz: Any = None) -> tuple[Any, Any]:
     """(L, U) at `radius` (in units of sigma)."""
     p_a, p_b = _pair(bounds)
+    if certifier == "lipschitz-smoothed" and lipschitz is not None:
+        half = 1 / (2 * lipschitz)
+        top = _clipped_ramp(_ramp_position(p_a, half) - radius, half) if p_a > 0 else _mp.mpf(0)
+        return top, _clipped_ramp(_ramp_position(p_b, half) + radius, half) if p_b < 1 else _mp.mpf(1)
     if certifier == "exact":
         top = _mp.ncdf(_quantile(p_a) - radius) if p_a > 0 else _mp.mpf(0)
         return top, _mp.ncdf(_quantile(p_b) + radius) if p_b < 1 else _mp.mpf(1)
@@ -164,6 +176,33 @@ def _envelope(certifier: str, bounds: Bounds, radius: Any) -> tuple[Any, Any]:
         raise InvalidArgument(f"certifier to check must be one with a formula here, got {certifier!r}.")
     constant = _mp.sqrt(2 / _mp.pi) if certifier == "theorem-3.5-paper" else 1 / _mp.sqrt(2 * _mp.pi)
     return p_a - radius * constant, p_b + radius * constant
+
+
+def _clipped_ramp(u: Any, half: Any) -> Any:
+    """E clip((u + Z) / (2 half) + 1/2, 0, 1), integrated by parts."""
+    upper, lower = u + half, u - half
+    return (upper * _mp.ncdf(upper) - lower * _mp.ncdf(lower) + _mp.npdf(upper) - _mp.npdf(lower)) / (2 * half)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _ramp_position(p: Any, half: Any) -> Any:
+    """The u at which the ramp's mean is p, to 30 digits: bisection by its sign, then Newton on its log in the lower half."""
+    if 2 * p > 1:
+        return -_ramp_position(1 - p, half)
+    low, high = -half - 60, _mp.mpf(0)
+    for _ in range(200):
+        middle = (low + high) / 2
+        value = _clipped_ramp(middle, half)
+        if abs(value / p - 1) < _mp.mpf(1) / 8:
+            break
+        low, high = (middle, high) if value < p else (low, middle)
+    for _ in range(60):
+        slope = (_mp.ncdf(middle + half) - _mp.ncdf(middle - half)) / (2 * half)
+        step = _mp.log(_clipped_ramp(middle, half) / p) * p / slope
+        middle -= step
+        if abs(step) < _mp.mpf(10) ** -30 * (1 + half):
+            break
+    return middle
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -10,20 +10,41 @@ from certmix.files import MOST_BYTES, read_whole
 from certmix.formats.certificates import FILE, LOGS, log_texts, read_certificates
 from certmix.formats.result import FILE as RESULT
 from certmix.formats.result import read_result, result_of
+from certmix.rules import Chain
 from certmix.runs.store import Statistics
 from certmix.runs.writer import PARTIAL
+from certmix.verification.chain import check_chain
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification
 
 
+def check_made(runs: Sequence[Statistics], certificates: Certificates, result: Verification) -> None:
+    """Recompute the radii of one run's rules, or of a chain of several runs.
+
+    Args:
+        runs: one, or all nodes of a chain in its order.
+        certificates: of them.
+        result: takes the findings.
+    """
+    if isinstance(certificates.rules[0], Chain):
+        check_chain(runs, certificates, result)
+    elif len(runs) == 1:
+        check_certificates(runs[0], certificates, result)
+    else:
+        said = ", ".join(rule.label for rule in certificates.rules)
+        result.differences.append(
+            f"{certificates.certifier}, {said}: certificates of one run, against {len(runs)} runs"
+        )
+
+
 def check_published(
-    statistics: Statistics, folder: Path, result: Verification, *, required: bool = False
+    runs: Sequence[Statistics], folder: Path, result: Verification, *, required: bool = False
 ) -> list[Certificates]:
     """Check the certificates of a folder, their logs line by line and their result.json; a log or a result that no
     certificate stands behind is noted.
 
     Args:
-        statistics: the votes that they are of.
+        runs: the votes that they are of: one run, or all nodes of a chain in its order.
         folder: where they are.
         result: takes the findings.
         required: whether a folder without certificates.parquet is an error.
@@ -33,7 +54,7 @@ def check_published(
     logs = {path.name: path for path in sorted(folder.glob(LOGS))}
     published = read_certificates(folder) if required or (folder / FILE).exists() else []
     for made in published:
-        check_certificates(statistics, made, result)
+        check_made(runs, made, result)
     expected = {name: _claims(text) for name, text in log_texts(published).items()}
     for name, path in logs.items():
         if name not in expected:
@@ -47,7 +68,10 @@ def check_published(
         _compare(name, expected[name], found, result)
     result.remarks += [f"{name} is missing, and was not checked" for name in expected if name not in logs]
     if (folder / RESULT).exists():
-        _check_result(statistics, folder, published, result)
+        if len(runs) == 1:
+            _check_result(runs[0], folder, published, result)
+        else:
+            result.differences.append(f"{RESULT} states results of one run, against {len(runs)} runs")
     known = {FILE, *logs, *(path.name for path in folder.glob(PARTIAL.format("*")))}
     others = sorted(
         path.name for kind in ("*.tsv", "*.parquet") for path in folder.glob(kind) if path.name not in known

@@ -3,23 +3,21 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from certmix.certification.bounds import promise_of
+from certmix.certification.bounds import bound_statistics, promise_of
 from certmix.certification.certify import Certificates, certify
-from certmix.certification.chain import ChainCertificates
+from certmix.certifiers import get_certifier
 from certmix.errors import InvalidArgument
 from certmix.promise import Promise
-from certmix.rules import FamilyRule, Rule
+from certmix.rules import FamilyRule, Form, Rule
 from certmix.runs.store import Statistics
 from certmix.verification.formulas import (
     Bounds,
-    Node,
     bounds_of_counts,
     certifies,
-    certifies_chain,
     certifies_family,
     certifies_threshold,
     number,
@@ -27,13 +25,14 @@ from certmix.verification.formulas import (
 from certmix.verification.redraw import Verification
 
 _HAIR = number(1e-40)  # relative to 1, far above the rounding of 50 digits
-_LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
+LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 
 
 def check_certificates(statistics: Statistics, certificates: Certificates, result: Verification) -> None:
     """Recompute every radius from the counts at 50 digits; a radius above the truth, or far below it, is a difference.
 
-    Certificates of soft votes are recomputed by the package's own arithmetic only, and a remark says so.
+    Mean bounds of soft votes, and all of certifier "cdf", are recomputed by the package's own arithmetic only, and a remark
+    says so; radii from those means are checked as all others.
 
     Args:
         statistics: the stored counts.
@@ -46,12 +45,16 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         raise InvalidArgument("certificates to check must state their promise, got None.")
     if not _about_this_run(statistics, certificates, promise, result):
         return
-    if promise.votes == "soft":
+    if certificates.certifier == "cdf":
         _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
     offset = draws.quantisation_distance if promise.real_valued else 0.0
-    sigma = number(statistics.sigma)
+    sigma, means = number(statistics.sigma), None
+    if promise.votes == "soft":
+        means = bound_statistics(statistics, promise)
+        result.remarks.append("mean bounds of soft votes were recomputed in float64, not by independent arithmetic")
+    lipschitz = None if promise.lipschitz is None else number(promise.lipschitz) * sigma
     for row, index in enumerate(statistics.indices.tolist()):
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
@@ -59,9 +62,13 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         if draws.enumerated:
             _check_enumerated(statistics, certificates, row, result)
             continue
-        winner, bounds = pair_bounds(
-            statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
-        )
+        if means is not None:
+            winner = int(means.prediction[row])
+            bounds = number(float(means.top_lower[row])), number(float(means.rival_upper[row]))
+        else:
+            winner, bounds = pair_bounds(
+                statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
+            )
         where = f"input {index}, {certificates.certifier}"
         if int(certificates.prediction[row]) != winner:
             result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
@@ -70,10 +77,10 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
             stated = float(certificates.radius[position, row])
             said = f"{where}, {rule.label}: radius {stated:.9g}"
             inside = (number(stated) + number(offset)) / sigma
-            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside):
+            if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside, lipschitz):
                 result.differences.append(f"{said} is above what the votes support")
-            elif _certifies(rule, certificates.certifier, bounds, inside + _LOSS):
-                result.differences.append(f"{said} is over {_LOSS:g} sigma below the recomputed one")
+            elif _certifies(rule, certificates.certifier, bounds, inside + LOSS, lipschitz):
+                result.differences.append(f"{said} is over {LOSS:g} sigma below the recomputed one")
 
 
 def _check_enumerated(statistics: Statistics, certificates: Certificates, row: int, result: Verification) -> None:
@@ -81,7 +88,7 @@ def _check_enumerated(statistics: Statistics, certificates: Certificates, row: i
     whole number of steps, the rule must still hold strictly; two steps farther it must not."""
     levels = statistics.draws.grid_levels
     assert levels is not None
-    winner, counts, total = _row_votes(
+    winner, counts, total = row_votes(
         statistics, row, certificates.promise.confidence if certificates.promise else None
     )
     rival = max(count for i, count in enumerate(counts) if i != winner)
@@ -95,9 +102,11 @@ def _check_enumerated(statistics: Statistics, certificates: Certificates, row: i
         said = f"{where}, {rule.label}: radius {stated:.9g}"
         farthest = math.ceil(Fraction(stated) * levels) - 1  # whole steps inside the open ball
         # In units of Lambda, total / 2 steps; the formulas take the end of an open ball, hence the last digits.
-        if stated > 0 and not _certifies(rule, certificates.certifier, bounds, number(2 * farthest) / total + _HAIR):
+        if stated > 0 and not _certifies(
+            rule, certificates.certifier, bounds, number(2 * farthest) / total + _HAIR, None
+        ):
             result.differences.append(f"{said} is above what the votes support")
-        elif _certifies(rule, certificates.certifier, bounds, number(2 * (farthest + 2)) / total):
+        elif _certifies(rule, certificates.certifier, bounds, number(2 * (farthest + 2)) / total, None):
             result.differences.append(f"{said} is over two steps of the grid below the recomputed one")
 
 
@@ -109,71 +118,48 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
         if stated is not None and not np.array_equal(stated, getattr(statistics, column)):
             result.differences.append(f"{name}: {column} of the certificates are not those of the run")
     result.note(f"{name}: sigma of the certificates, against the run", certificates.sigma, statistics.sigma)
+    result.differences += [f"{name}: {why}" for why in broken_promise(statistics, promise, promise.failure_probability)]
+    if get_certifier(certificates.certifier).needs == "lipschitz" and promise.lipschitz is None:
+        result.differences.append(f"{name}: the promise states no Lipschitz constant, which this certifier supposes")
+    return len(result.differences) == before
+
+
+def broken_promise(statistics: Statistics, promise: Promise, failure_probability: float) -> list[str]:
+    """Why the run cannot keep a promise at its share of the failure probability, in a line; none where it can."""
     try:
         promise_of(
             statistics,
-            failure_probability=promise.failure_probability,
+            failure_probability=failure_probability,
             interval=promise.interval,
             votes=promise.votes,
             mean_bound=promise.mean_bound,
             real_valued=promise.real_valued,
             confidence=promise.confidence,
+            lipschitz=promise.lipschitz,
         )
     except InvalidArgument as error:
-        result.differences.append(f"{name}: the run cannot keep the promise of the certificates: {error}")
-    return len(result.differences) == before
+        return [f"the run cannot keep the promise of the certificates: {error}"]
+    return []
 
 
-def _certifies(rule: Rule, certifier: str, bounds: Bounds, radius: Any) -> bool:
-    """Whether theory certifies `radius` (in units of sigma) by this rule."""
+def _certifies(rule: Form, certifier: str, bounds: Bounds, radius: Any, lipschitz: Any) -> bool:
+    """Whether theory certifies `radius` (in units of sigma) by this rule; lipschitz: L sigma, None where none is supposed."""
     if isinstance(rule, FamilyRule):
         weight, exponent = number(rule.rival_weight), None if rule.exponent is None else number(rule.exponent)
         return certifies_family(
-            certifier, bounds, number(rule.threshold), radius, rival_weight=weight, exponent=exponent
+            certifier,
+            bounds,
+            number(rule.threshold),
+            radius,
+            rival_weight=weight,
+            exponent=exponent,
+            lipschitz=lipschitz,
         )
     formula = {"linear": certifies, "threshold": certifies_threshold}[rule.kind]
-    return formula(certifier, bounds, number(rule.parameter), radius)
+    return formula(certifier, bounds, number(rule.parameter), radius, lipschitz=lipschitz)
 
 
-def check_chain(
-    runs: Sequence[Statistics],
-    certificates: ChainCertificates,
-    result: Verification,
-    *,
-    confidence: float | None = None,
-) -> None:
-    """Recompute every radius of a chain at 50 digits, by the recursion itself; as `check_certificates`.
-
-    Args:
-        runs: the stored votes of every node.
-        certificates: of those votes.
-        result: takes the findings.
-        confidence: of confident votes; None for hard ones.
-    """
-    share = certificates.failure_probability / len(runs)
-    for row, index in enumerate(certificates.indices.tolist()):
-        votes = [_row_votes(run, row, confidence) for run in runs]
-        said = int(certificates.prediction[row])
-        rest = 2 if len({vote[0] for vote in votes}) == 1 else 4
-        nodes = []
-        for run, (winner, counts, total) in zip(runs, votes, strict=True):
-            schedule = run.draws.schedule
-            err = share if schedule is None else float(schedule.spent_at(run.estimation_draws[row]))
-            rival = max(count for i, count in enumerate(counts) if i != said)
-            slack = run.draws.total_variation
-            low = bounds_of_counts(counts[said], 0, total, err / 2, 1.0, slack)[0] if winner == said >= 0 else number(0)
-            high = bounds_of_counts(0, rival, total, 1.0 / rest * err * 2, 0.5, slack)[1]
-            nodes.append(((low, high), run.sigma))
-        result.certificates_checked += 1
-        stated = number(float(certificates.radius[row]))
-        chain = [Node(pair, number(c), number(s)) for (pair, s), c in zip(nodes, certificates.thresholds, strict=True)]
-        if stated > 0 and not certifies_chain(certificates.certifier, chain, stated):
-            result.differences.append(
-                f"input {index}, chain: radius {float(stated):.9g} is above what the votes support"
-            )
-
-
-def _row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
+def row_votes(statistics: Statistics, row: int, confidence: float | None) -> tuple[int, list[int], int]:
     """(selected class or -1, votes per class and last of invalid or unlisted ones, draws) of one input."""
     counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
     total = sum(counts) + invalid + int(statistics.estimation_deferred[row])
@@ -194,7 +180,7 @@ def _row_votes(statistics: Statistics, row: int, confidence: float | None) -> tu
 def _check_soft(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> None:
     again = certify(
         statistics,
-        rules=certificates.rules,
+        rules=cast(Sequence[Rule], certificates.rules),  # no chain: those count whole votes
         certifier=certificates.certifier,
         failure_probability=promise.failure_probability,
         interval=promise.interval,
@@ -203,7 +189,9 @@ def _check_soft(statistics: Statistics, certificates: Certificates, promise: Pro
         real_valued=promise.real_valued,
     )
     result.certificates_checked += again.radius.size
-    result.remarks.append("certificates of soft votes were recomputed in float64, not by independent arithmetic")
+    result.remarks.append(
+        "certificates from distributions of soft votes were recomputed in float64, not by independent arithmetic"
+    )
     for row in np.flatnonzero(again.prediction != certificates.prediction):
         result.differences.append(
             f"input {statistics.indices[row]}, {certificates.certifier}: certified class {certificates.prediction[row]}, "
@@ -233,7 +221,7 @@ def pair_bounds(
         share: of it that p_A gets.
         confidence: of confident votes; None for hard ones.
     """
-    winner, counts, total = _row_votes(statistics, row, confidence)
+    winner, counts, total = row_votes(statistics, row, confidence)
     if winner < 0:
         return winner, (number(0), number(1))
     rival = max(count for i, count in enumerate(counts) if i != winner)

@@ -183,8 +183,6 @@ def compare(stored: Statistics, redrawn: Statistics, result: Verification) -> No
                     f"input {index}: {kind} votes stored {old.tolist()}, redrawn {new.tolist()} (last: invalid), "
                     f"{int(np.abs(old - new).sum() + 1) // 2} differ"
                 )
-        deferred = (int(statistics.estimation_deferred[r]) for statistics, r in ((stored, kept), (redrawn, row)))
-        result.note(f"deferred draws of input {index}", *deferred)
         deferred = (int(s.estimation_deferred[r]) for s, r in ((stored, kept), (redrawn, row)))
         result.note(f"deferred draws of input {index}", *deferred)
         _compare_soft(stored, redrawn, kept, row, result)

@@ -13,10 +13,10 @@ from certmix.certification.chain import bound_chain, certify_chain
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.pareto import chain_candidate, choose_thresholds
-from certmix.rules import ThresholdRule
+from certmix.rules import Chain, ThresholdRule
 from certmix.rules.chain import chain_radius, firing_node
 from certmix.runs.store import Statistics
-from certmix.verification.recompute import check_chain
+from certmix.verification.chain import check_chain
 from certmix.verification.redraw import Verification
 from tests.records import manifest
 
@@ -55,7 +55,7 @@ def test_stated_radii_exceed_the_truth_no_more_often_than_promised(err, shares, 
     made = certify_chain(bounds, thresholds)
     h = np.array(shares)
     truth = [chain_radius(h[:, y], np.delete(h, y, axis=1).max(axis=1), thresholds, SIGMAS) for y in range(3)]
-    wrong = made.radius > np.array([*truth, 0.0])[made.prediction] + 1e-12
+    wrong = made.radius[0] > np.array([*truth, 0.0])[made.prediction] + 1e-12
     assert stats.binomtest(int(wrong.sum()), runs, err, alternative="greater").pvalue > 1e-5
     assert (made.radius > 0).any()
 
@@ -84,20 +84,41 @@ def test_every_radius_is_recomputed_at_50_digits(runs, confidence):
     assert 0 < disagree.sum() < 24
     made = certify_chain(bounds, [0.8, 0.5, 0.2])
     result = Verification()
-    check_chain(runs, made, result, confidence=confidence)
+    check_chain(runs, made, result)
     assert result.holds, result.differences
     assert result.certificates_checked == 24
     assert (made.radius > 0).sum() > 3
-    check_chain(
-        runs, replace(made, radius=np.where(made.radius > 0, made.radius + 1e-6, 0.0)), result, confidence=confidence
-    )
-    assert len(result.differences) == (made.radius > 0).sum()
+    for change, said in ((1e-6, "is above what"), (-2e-6, "below the recomputed one")):
+        changed = Verification()
+        check_chain(runs, replace(made, radius=np.where(made.radius > 0, made.radius + change, 0.0)), changed)
+        assert len(changed.differences) == (made.radius > 0).sum()
+        assert all(said in line for line in changed.differences)
+    part, rows = Verification(), np.arange(1, 24, 3)
+    check_chain(runs, certify_chain(bounds.rows(rows), [0.8, 0.5, 0.2]), part)
+    assert (part.holds, part.certificates_checked) == (True, 8), part.differences
+
+
+def test_certificates_that_are_not_about_these_runs_are_differences(runs):
+    made = certify_chain(bound_chain(runs), [0.8, 0.5, 0.2])
+    hard = made.promise
+    for claim, said in (
+        (replace(made, labels=made.labels + 1), "labels of the chain's certificates are not those"),
+        (replace(made, indices=made.indices + 1), "inputs that its runs do not hold"),
+        (replace(made, indices=np.zeros_like(made.indices)), "names inputs twice"),
+        (replace(made, promise=replace(hard, votes="soft")), "must be of whole votes under pair bounds"),
+        (replace(made, rules=(Chain(SIGMAS[:2], [0.8, 0.5]),)), "sigmas of the chain"),
+        (replace(made, prediction=np.where(made.prediction >= 0, 9, -1)), "of class 9 is above what the votes support"),
+        (replace(made, promise=replace(hard, failure_probability=0.5)), "below the recomputed one"),
+    ):
+        result = Verification()
+        check_chain(runs, claim, result)
+        assert any(said in line for line in result.differences), (said, result.differences)
 
 
 def test_one_node_is_the_threshold_rule(runs):
     alone = certify(runs[1], rules=ThresholdRule(0.4))
     made = certify_chain(bound_chain(runs[1:2]), [0.4])
-    assert np.array_equal(made.radius, alone.radius[0])
+    assert np.array_equal(made.radius, alone.radius)
     sure = alone.radius[0] > 0
     assert np.array_equal(made.prediction[sure], alone.prediction[sure])
 
@@ -110,7 +131,7 @@ def test_chosen_thresholds_are_the_best_of_all_that_keep_the_target(runs):
     def scored(limits):
         made = certify_chain(candidate.bounds.rows(rows), limits)
         right = made.prediction == made.labels
-        return sum((right & (made.radius >= r)).mean() for r in radii)
+        return sum((right & (made.radius[0] >= r)).mean() for r in radii)
 
     assert scored(thresholds) == pytest.approx(score)
     assert candidate.clean_accuracy(thresholds, rows) >= target
@@ -131,6 +152,11 @@ def test_clean_accuracy_is_that_of_the_answering_node(runs):
     assert candidate.clean_accuracy(limits, np.arange(24)) == pytest.approx((answers == runs[0].labels).mean())
 
 
+def _declared(about):
+    """The manifest of a run that stored draws above .75 only."""
+    return replace(about, draws=replace(about.draws, votes="hard", confidence=0.75))
+
+
 def test_bad_chains_are_named(runs):
     other = replace(runs[1], indices=runs[1].indices + 1)
     for make, message in (
@@ -141,6 +167,11 @@ def test_bad_chains_are_named(runs):
             lambda: certify_chain(bound_chain(runs), [0.5] * 3, certifier="theorem-a1"),
             "one with an envelope for a chain",
         ),
+        (
+            lambda: bound_chain([runs[0], replace(runs[1], manifest=_declared(runs[1].manifest))]),
+            "must count the same votes, got all, those above 0.75",
+        ),
+        (lambda: Chain([], []), "a chain of 0 runs"),
         (lambda: bound_chain(runs, failure_probability=1e-200), "num_estimation must be at least"),
     ):
         with pytest.raises(InvalidArgument, match=message):

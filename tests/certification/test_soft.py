@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
 import certmix
 from certmix.certification.certify import certify
@@ -15,6 +15,7 @@ from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
 from certmix.intervals.histograms import THRESHOLDS, UNITS, num_rivals, unpack
 from certmix.promise import Promise
+from certmix.rules import LinearRule, ThresholdRule
 from certmix.sampling.counting import ESTIMATION, SELECTION, VoteCounter
 from certmix.verification.recompute import check_certificates
 from certmix.verification.redraw import Verification
@@ -205,6 +206,10 @@ def test_the_soft_pipeline_claims_too_much_no_more_often_than_promised(law, err)
     true_margin = mean[votes.prediction] - rivals
     false = int((certified & (needed > true_margin)).any(axis=0).sum())
     assert stats.binomtest(false, runs, err, alternative="greater").pvalue > 1e-5, false
+    for c in (0.3, 0.5, 0.8):  # each threshold by itself: h_y > c, and h_y above its rivals
+        stated = certify(made, rules=ThresholdRule(c), certifier="cdf").radius[0] > 0
+        false = int((stated & ((mean[votes.prediction] <= c) | (true_margin <= 0))).sum())
+        assert stats.binomtest(false, runs, err, alternative="greater").pvalue > 1e-5, (c, false)
 
 
 @pytest.mark.parametrize("err", [0.05, 0.01])
@@ -245,11 +250,34 @@ def test_confident_scores_certify_more_by_distribution_and_flat_ones_by_mean():
     assert chosen >= 0.99 * mean
 
 
+def test_thresholds_on_distributions_are_below_the_truth_below_h_alone_and_above_what_the_mean_tells():
+    law, sigma, thresholds = stats.beta(12.0, 0.6), 0.5, (0.0, 0.3, 0.5, 0.7, 0.9)
+    top = law.rvs((20, 3100), random_state=np.random.default_rng(6))[..., None]
+    drawn = np.concatenate([top, 1 - top], axis=2)
+    made = distribution_bounds(soft_votes(drawn[:, :100], drawn[:, 100:]), Promise(), sigma=sigma)
+    assert made.by_distribution.all()
+    rules = [LinearRule(1.0), *(ThresholdRule(c) for c in thresholds)]
+    alone, *found = certify(made, rules=rules, certifier="cdf").radius
+    assert (np.diff(found, axis=0) <= 0).all()
+    assert (found <= alone).all()
+    assert found[2] == pytest.approx(alone, abs=1e-4)  # of two classes the one above 1/2 is ahead
+    # Nested half-spaces with this law: h_y at distance r is the mean of Phi(z(P[p_y >= s]) - r / sigma) over s.
+    quantiles = special.ndtri(law.sf((np.arange(20_000) + 0.5) / 20_000))
+    for c, radius in zip(thresholds[3:], found[3:], strict=True):
+        assert special.ndtr(quantiles - radius.max() / sigma).mean() > c
+        by_mean = ThresholdRule(c).radius(CERTIFIERS["exact"], made)
+        assert (radius > by_mean).mean() > 0.9, c
+        made_by_means = replace(made, by_distribution=np.zeros(20, dtype=bool))
+        assert np.array_equal(certify(made_by_means, rules=ThresholdRule(c), certifier="cdf").radius[0], by_mean)
+
+
 def test_a_sweep_takes_soft_votes_and_the_cdf_certificate(scene):
     model, data = scene
     runs = [_sample(scene, votes="soft", sigma=sigma, accurate=model) for sigma in (0.25, 0.5)]
-    result = certmix.pareto_frontier(runs, target=0.0, certifier="cdf", radii=[0.0, 0.1, 0.2])
-    for pair, run in zip(result.matched, runs, strict=True):
+    result = certmix.pareto_frontier(
+        runs, target=0.0, certifier="cdf", radii=[0.0, 0.1, 0.2], rules=("linear", "threshold")
+    )
+    for pair, run in zip(result.matched, [run for run in runs for _ in range(2)], strict=True):
         again = certify(run, rules=pair.rule, certifier="cdf")
         assert np.array_equal(pair.certificates.radius, again.radius)
         assert pair.certificates.promise.votes == "soft"

@@ -45,6 +45,29 @@ def test_json_is_one_object_and_nothing_else(run, stored):
     assert result.err == ""
 
 
+def test_a_certifier_that_cannot_certify_a_rule_leaves_its_row_out_and_says_so(run, model, stored, tmp_path):
+    rules = ("--threshold", 0.5, "--mixing-weight", 0.8)
+    result = run("certify", stored, *rules, "--certifier", "theorem-a1", "--certifier", "exact", "--format", "csv")
+    assert result.code == 0, result.err
+    assert [line.split(",")[1:3] for line in result.out.splitlines()[1:]] == [
+        ["theorem-a1", "weight 0.8"],
+        ["exact", "weight 0.8"],
+        ["exact", "threshold 0.5"],
+    ]
+    assert "theorem-a1 knows h's margin only and has no row of threshold 0.5." in result.err
+    held = run("verify", stored, "--sample", 1, "-q")
+    assert held.code == 0, held.out
+    assert run("plot", stored, *rules, "--certifier", "theorem-a1", "--out", tmp_path / "figure").code == 0
+    alone = ("--threshold", 0.5, "--certifier", "theorem-a1")
+    for arguments in (("certify", stored), _arguments(model, tmp_path / "new")):
+        refused = run(*arguments, *alone)
+        assert (refused.code, refused.out) == (2, "")
+        assert (
+            "--certifier must know more of h than its margin for a threshold (exact, theorem-3.5, cdf)" in refused.err
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_certifying_again_needs_no_model_and_agrees_with_python(run, stored):
     result = run("certify", stored, "--json", "--mixing-weight", 0.7, "--failure-probability", 0.05)
     statistics = certmix.read_statistics(stored)
@@ -66,7 +89,11 @@ def test_the_same_command_again_resumes_and_repeats_its_answer(run, model, tmp_p
 @pytest.mark.parametrize("table_format", ["latex", "csv"])
 def test_other_table_formats(run, stored, table_format):
     result = run("certify", stored, "--format", table_format)
-    assert result.out.startswith({"latex": r"\begin{tabular}", "csv": "sigma,certifier,rule,r = 0"}[table_format])
+    start = {"latex": r"\begin{table}", "csv": "sigma,certifier,rule,clean,abstained,draws,s per input,r = 0"}
+    assert result.out.startswith(start[table_format])
+    assert (r"\caption{" in result.out and r"rounded down, with 95 \% intervals" in result.out) == (
+        table_format == "latex"
+    )
 
 
 def test_plot_writes_three_files(run, stored, tmp_path):
@@ -131,6 +158,12 @@ def test_inputs_of_another_kind_are_refused_in_one_line(run, model, tmp_path):
         ({"--failure-probability": 1.5}, "--failure-probability must be in (0, 1)"),
         ({"--N": 5}, "num_estimation must be at least 11 to certify anything"),
         ({"--certifier": "theorem-a2"}, "did you mean theorem-a1?"),
+        (
+            {"--lipschitz": 1},
+            "--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got 1.",
+        ),
+        ({"--certifier": "lipschitz-smoothed"}, "with it alone, got nothing."),
+        ({"--certifier": "lipschitz-smoothed", "--lipschitz": 1}, "needs --votes soft or both, and --noise float"),
         ({"--radii": "a,b"}, "--radii must be >= 0, finite, got 'a'"),
         ({"--dataset": None}, "certify needs --dataset; see"),
         ({"--split": "validation"}, "split of digits must be train, test or all"),

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import certmix
-from certmix.cli.exits import run_to_exit
+from certmix.cli.exits import checkpoint_kept, if_stopped, run_to_exit
 from certmix.errors import RunError
 
 
@@ -41,7 +41,7 @@ def _outcome(capsys, error):
         (PermissionError(errno.EACCES, "Permission denied"), 2, "certmix: error: Permission denied."),
         (MemoryError(), 2, "certmix: error: memory must hold"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "certmix: error: stdout was closed"),
-        (KeyboardInterrupt(), 130, "certmix: stopped. What was drawn is kept; the same command again goes on."),
+        (KeyboardInterrupt(), 130, "certmix: stopped. The same command again starts anew."),
         (ZeroDivisionError("boom"), 2, "certmix: error: unexpected ZeroDivisionError: boom; with CERTMIX_DEBUG=1"),
         (RecursionError("deep"), 2, "certmix: error: unexpected RecursionError"),
         (typer.Exit(1), 1, ""),
@@ -58,6 +58,33 @@ def test_the_traceback_is_there_for_who_asks(capsys, monkeypatch):
     monkeypatch.setenv("CERTMIX_DEBUG", "1")
     _, shown = _outcome(capsys, ZeroDivisionError("boom"))
     assert "Traceback (most recent call last)" in shown
+
+
+def test_a_command_says_what_it_has_kept_and_the_innermost_word_counts(capsys):
+    with pytest.raises(KeyboardInterrupt) as stopped, if_stopped("outer"), if_stopped(lambda: "inner"):
+        raise KeyboardInterrupt
+    assert _outcome(capsys, stopped.value) == (130, "certmix: stopped. inner\n")
+
+
+def test_a_stopped_training_names_its_checkpoint_and_its_age(tmp_path):
+    checkpoint = tmp_path / "h.checkpoint.safetensors"
+    assert checkpoint_kept(checkpoint) == "No checkpoint was written yet; the same command again starts anew."
+    checkpoint.write_bytes(b"")
+    os.utime(checkpoint, (time.time() - 60.0, time.time() - 60.0))
+    assert checkpoint_kept(checkpoint).startswith(f"{checkpoint}, written 6")
+    assert checkpoint_kept(checkpoint).endswith(" s ago, is kept; the same command again goes on from there.")
+
+
+def test_a_stopped_training_is_not_said_to_have_drawn_anything(run, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("certmix.training.files.fit", interrupted)
+    result = run("train", "--dataset", "digits", "--out", tmp_path / "h.safetensors")
+    assert (result.code, result.err) == (
+        130,
+        "certmix: stopped. No checkpoint was written yet; the same command again starts anew.\n",
+    )
 
 
 def _certmix(*arguments, **how):

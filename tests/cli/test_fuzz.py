@@ -62,9 +62,11 @@ def _base(path, model, stored, place):
         ("certify", "--robust"): [*draw, "--out", place],
         ("certify", "--counts"): ["--counts", counts, "--sigma", "0.5", "--out", place],
         ("pareto",): [stored, "--target", "0"],
+        ("chain",): [stored, "--threshold", "0.4"],
         ("plot",): [stored, "--out", place],
         ("report",): [stored, "--out", place],
         ("predict",): draw,
+        ("predict", "RUN"): [stored, "--dataset", "digits", "--max", "1", "--threshold", "0.4", "--N", "30"],
         ("verify",): [stored, "--sample", "1"],
         ("inspect",): ["digits"],
         ("export",): [stored, "--counts", f"{place}.txt"],
@@ -82,7 +84,9 @@ def _sealed(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [*COMMANDS, ("certify", "--robust"), ("certify", "--counts")], ids=" ".join)
+@pytest.mark.parametrize(
+    "mode", [*COMMANDS, ("certify", "--robust"), ("certify", "--counts"), ("predict", "RUN")], ids=" ".join
+)
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_any_options_end_in_one_line_or_an_answer(run, model, stored, tmp_path, monkeypatch, mode, data):

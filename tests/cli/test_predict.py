@@ -70,11 +70,29 @@ def test_stopping_early_says_what_it_saved(run, model, tmp_path):
         assert not (tmp_path / "other").exists()
 
 
+def test_stopping_early_decides_a_threshold_too(run, model, tmp_path):
+    out, asked = tmp_path / "run", ("--stop-at-radius", 0.1, "--threshold", 0.6)
+    result = _certify(run, model, out, *asked, "--json", "-q")
+    assert result.code == 0, result.err
+    described = json.loads(result.out)
+    (about,) = described["runs"]
+    assert about["draws"]["schedule"]["rule"] == {"kind": "threshold", "parameter": 0.6, "accurate_vote": "class"}
+    assert about["estimation_draws_saved"] > 0
+    assert [row["rule"] for row in described["certified_accuracy"]] == ["threshold 0.6"]
+    again = run("certify", out, "--threshold", 0.6, "--mixing-weight", 1, "--json")
+    assert [row["rule"] for row in json.loads(again.out)["certified_accuracy"]] == ["weight 1", "threshold 0.6"]
+    assert run("verify", out, "--sample", 3, "-q").code == 0
+    both = _certify(run, model, tmp_path / "other", *asked, "--threshold", 0.7, "-q")
+    assert both.code == 2
+    assert "decide at one --mixing-weight or --threshold" in both.err
+
+
 def test_soft_votes_are_certified_both_ways(run, model, tmp_path):
     out = tmp_path / "run"
-    result = _certify(run, model, out, "--votes", "both", "--certifier", "exact", "--certifier", "cdf")
+    rules = ("--threshold", 0.2, "--mixing-weight", 1)
+    result = _certify(run, model, out, "--votes", "both", "--certifier", "exact", "--certifier", "cdf", *rules)
     assert result.code == 0, result.err
-    assert "| cdf, soft votes |" in result.out
+    assert "| cdf, soft votes | threshold 0.2 |" in result.out
     assert "| exact " in result.out
     soft = run("certify", out, "--certify-votes", "soft", "--mean-bound", "bernstein")
     assert "| exact, soft votes |" in soft.out

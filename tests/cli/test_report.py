@@ -24,7 +24,9 @@ def test_a_report_of_several_runs_is_written(run, tmp_path):
 
 def test_a_file_that_is_there_needs_force(run, tmp_path):
     folder, out = write_run(tmp_path / "run", inputs=5), tmp_path / "report.html"
-    assert run("report", folder, "--out", out).code == 0
+    made = run("report", folder, "--out", out)
+    assert made.code == 0
+    assert "Without pictures of the inputs: digits is not what the run was drawn from" in made.err
     refused = run("report", folder, "--out", out)
     assert refused.code == 2
     assert "--force" in refused.err
@@ -45,6 +47,10 @@ def test_soft_and_confident_votes_are_shares_of_all_draws(run, tmp_path, model):
     folder = tmp_path / "run"
     draw = ["--robust", model, "--accurate", model, "--dataset", "digits", "--max", 4, "--N0", 20, "--N", 200]
     assert run("sample", *draw, "--sigma", 0.5, "--votes", "both", "--seed", 1, "--out", folder).code == 0
+    assert run("report", folder, "--images", 3, "--out", tmp_path / "seen.html").code == 0
+    assert (tmp_path / "seen.html").read_text().count("data:image/png;base64,") == 3
+    assert run("report", folder, "--images", 0, "--out", tmp_path / "unseen.html").code == 0
+    assert "data:image" not in (tmp_path / "unseen.html").read_text()
     for number, votes in enumerate((["--certify-votes", "soft"], ["--confidence", 0.75])):
         out = tmp_path / f"{number}.html"
         done = run("report", folder, *votes, "--out", out)

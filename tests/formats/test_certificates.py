@@ -1,6 +1,7 @@
 """certificates.parquet and its logs: the numbers come back as they were, the set replaces the set before."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import certmix
 from certmix.errors import InvalidArgument, RunError
 from certmix.formats.certificates import read_certificates, write_certificates
 from certmix.promise import Promise
-from certmix.rules import LinearRule, ThresholdRule
+from certmix.rules import Chain, LinearRule, ThresholdRule
 
 CLOSE = (LinearRule(0.8), LinearRule(float(np.float32(0.8))), LinearRule(np.nextafter(0.8, 1)))  # equal to six digits
 
@@ -49,6 +50,32 @@ def test_every_number_comes_back_as_it_was(tmp_path):
         _same(one, other)
     stored = set(pq.read_table(tmp_path / "new" / "certificates.parquet")["parameter"].to_pylist())
     assert {rule.parameter for rule in CLOSE} <= stored
+
+
+def test_a_chain_comes_back_too_and_only_by_itself(tmp_path):
+    (one,) = [_made((LinearRule(1.0),))]
+    chain = Chain([0.5, 0.25], [0.8, 0.1 + 0.2])
+    made = [replace(one, rules=(chain,)), replace(one, rules=(chain,), certifier="theorem-3.5")]
+    files = write_certificates(tmp_path, made)
+    assert [path.rpartition("/")[2] for path in files[1:]] == [
+        f"certificates-{name}-chain-0.5-0.25-0.8-0.30000000000000004.tsv" for name in ("exact", "theorem-3.5")
+    ]
+    for stored, meant in zip(read_certificates(tmp_path), made, strict=True):
+        _same(stored, meant)
+
+    def rules_of(tree):
+        return tree["certificates"][0]["rules"]
+
+    for change, message in (
+        (lambda tree: rules_of(tree).append(LinearRule(1.0).to_json()), "must hold a chain by itself, got 2 rules"),
+        (lambda tree: rules_of(tree)[0]["thresholds"].pop(), "a chain of 2 runs needs as many thresholds, got 1"),
+        (lambda tree: rules_of(tree)[0].update(sigmas=[0.5, 0.0]), "sigma must be > 0"),
+        (lambda tree: rules_of(tree)[0].update(parameter=1), "must hold known fields only, got parameter"),
+    ):
+        write_certificates(tmp_path, made, force=True)
+        _rewrite(tmp_path / "certificates.parquet", about=change)
+        with pytest.raises(RunError, match=message):
+            read_certificates(tmp_path)
 
 
 def test_weights_equal_to_six_digits_have_logs_of_their_own(tmp_path):

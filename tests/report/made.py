@@ -46,7 +46,8 @@ def write_run(folder, sigma=0.5, inputs=60, draws=1000, spec="h.safetensors", da
     return folder
 
 
-def report_of(*folders, classes=None, title="Certified robustness", **promise):
+def report_of(*folders, classes=None, title="Certified robustness", pictures=None, **promise):
     """The report of run folders."""
     runs = read_runs(folders)
-    return build_report(runs, [promise_of(run.statistics, **promise) for run in runs], title=title, classes=classes)
+    promises = [promise_of(run.statistics, **promise) for run in runs]
+    return build_report(runs, promises, title=title, classes=classes, pictures=pictures)

@@ -109,6 +109,24 @@ def test_the_envelope_ends_where_the_radius_is(javascript):
     np.testing.assert_allclose(ends[:, 0] - ends[:, 1], 0.25, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", PAGE_CERTIFIERS)
+def test_the_drawn_margin_is_the_certifiers_margin(javascript, name):
+    top, rival, sigma = 0.93, 0.04, 0.5
+    run = (
+        "Object.assign(Object.create(Run.prototype), { top: [argument.top], rival: [argument.rival], moved: 0, sigma: "
+    )
+    run += "argument.sigma, zTop: [quantile(argument.top)], zRival: [quantile(argument.rival)], prediction: [0], none: 1 })"
+    given = {"top": top, "rival": rival, "sigma": sigma, "name": name}
+    drawn = np.array(javascript(f"marginCurve({run}, 0, 'linear', argument.name)", given))
+    assert drawn[0].tolist() == [0.0, top - rival]
+    assert (np.diff(drawn, axis=0) * [1, -1] >= 0).all()
+    margin = CERTIFIERS[name].margin(top, rival, drawn[:-1, 0], sigma)
+    np.testing.assert_allclose(margin, drawn[:-1, 1], atol=1e-8)
+    beyond = CERTIFIERS[name].margin(top, rival, drawn[-1, 0] * 1.01, sigma)
+    assert drawn[-1, 1] == 0.0
+    assert beyond <= 0.0
+
+
 def test_accuracies_are_printed_rounded_to_the_safe_side(javascript):
     shares = [0.428, 2 / 3, 1.0, 0.0, 0.9999]
     assert javascript("argument.map(percentDown)", shares) == ["42.8", "66.6", "100.0", "0.0", "99.9"]

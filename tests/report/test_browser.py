@@ -5,7 +5,8 @@ import pytest
 
 from certmix.certification.certify import certify
 from certmix.curves import certified_accuracy
-from certmix.report import render_page
+from certmix.report import Pictures, picture, render_page
+from certmix.report.payload import PAGE_CERTIFIERS
 from certmix.rules import LinearRule, ThresholdRule
 from certmix.tables import percent_text
 from tests.report.made import CLASSES, report_of, write_run
@@ -167,6 +168,26 @@ def test_a_hostile_class_name_stays_text(page):
     assert HOSTILE in page.locator("#detail").inner_text()
     assert page.locator("img").count() == 0
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_chosen_input_shows_its_picture_and_the_margin_it_keeps(chromium, tmp_path):
+    pictures = Pictures("f" * 64, {3: picture(np.eye(8)[None])})
+    path = tmp_path / "report.html"
+    path.write_text(render_page(report_of(write_run(tmp_path / "run"), pictures=pictures)))
+    page = chromium.new_page()
+    page.goto(f"{path.as_uri()}#row=3&weight=0.7&certifier=theorem-a1")
+    settle(page)
+    assert page.locator("#inputs img").count() == 1
+    assert page.locator("#detail img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
+    figure = page.locator("#detail figure.margins")
+    assert figure.locator("path.margin").count() == len(PAGE_CERTIFIERS)
+    assert figure.locator("path.chosen").get_attribute("class") == "margin theorem-a1 chosen"
+    radius = page.locator("#inputs tr[data-row='3'] [data-of=radius]").inner_text()
+    assert f"needs 0.429, which holds up to radius {radius}" in figure.locator("svg").get_attribute("aria-label")
+    page.locator("input[value=threshold]").evaluate("radio => radio.click()")
+    settle(page)
+    assert "probability of h’s class" in page.locator("#detail figcaption").inner_text()
+    page.close()
 
 
 def test_a_link_holds_the_view(page, address):

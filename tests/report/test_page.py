@@ -4,10 +4,14 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
-from certmix.report import render_page
+from certmix.errors import InvalidArgument
+from certmix.promise import Promise
+from certmix.report import build_report, render_page
+from certmix.runs.grouping import read_runs
 from tests.report.made import CLASSES, report_of, write_run
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!--"
@@ -55,3 +59,23 @@ def test_without_a_script_the_page_has_the_stored_certificates(tmp_path):
     assert re.search(r"<th scope=\"row\">weight 0.8</th><td>\d+\.\d</td>", page)
     assert report.sections[0].promise.split("'")[0] in page
     assert "differ by less than 10⁻⁹" in page
+
+
+def test_what_the_page_leaves_out_is_said(tmp_path):
+    folders = [write_run(tmp_path / f"{sigma}", sigma, inputs=5) for sigma in (0.25, 0.5)]
+    one, both = report_of(folders[0]), report_of(*folders)
+    assert "the family of rules" in one.left_out
+    assert "chains" not in one.left_out
+    assert "chains of several sigmas" in both.left_out
+    assert both.left_out in render_page(both)
+    (folders[0] / "adaptive.parquet").write_bytes(b"")
+    assert "at the floor of its gate" in report_of(folders[0]).left_out
+
+
+def test_runs_of_two_norms_are_refused(tmp_path):
+    runs = read_runs([write_run(tmp_path / "run", inputs=5)])
+    noise = replace(runs[0].statistics.draws.noise, kind="splitting")
+    draws = replace(runs[0].statistics.draws, noise=noise)
+    statistics = replace(runs[0].statistics, manifest=replace(runs[0].statistics.manifest, draws=draws))
+    with pytest.raises(InvalidArgument, match="runs of one norm, got l1 and l2"):
+        build_report([runs[0], replace(runs[0], statistics=statistics)], [Promise(), Promise(0.0)])

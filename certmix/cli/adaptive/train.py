@@ -1,5 +1,6 @@
 """`certmix adaptive train`: train, calibrate and write an adaptive mixture of two frozen models."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import DEFAULT_RANGE, GateRangeOption, LossWeights, TargetOption
 from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
 from certmix.cli.command import command, need, option
+from certmix.cli.exits import checkpoint_kept, if_stopped
 from certmix.cli.options import (
     AttackRadiusOption,
     DeviceOption,
@@ -20,6 +22,7 @@ from certmix.cli.options import (
     Sources,
 )
 from certmix.cli.output import Output
+from certmix.cli.progress import Watch, progress_bar
 from certmix.cli.values import COUNT, POSITIVE, choice, output_path
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ def train_command(
     from dataclasses import asdict, replace
 
     from certmix.adaptive.files import trained_on_others
-    from certmix.adaptive.making import make_mixture
+    from certmix.adaptive.making import checkpoint_of, make_mixture
     from certmix.adaptive.training import GateTraining
     from certmix.datasets.holdout import hold_out
     from certmix.files import check_target
@@ -100,14 +103,18 @@ def train_command(
                 f"{spec} was trained on other inputs than the {len(rest)} not held out: if it saw the held-out ones, the "
                 "calibrated clean accuracy is optimistic (certmix train --holdout)."
             )
-    made = make_mixture(
-        training=rest, held_out=held, accurate=sources.load_model(str(sources.accurate)),
-        robust=sources.load_model(str(sources.robust)), settings=settings, gate_range=(limits.low, limits.high),
-        kind=kind, accurate_layers=accurate_layers.split(",") if accurate_layers else None,
-        robust_layers=robust_layers.split(",") if robust_layers else None, accurate_scale=accurate_scale,
-        robust_scale=robust_scale, target=target, scales=scale or [2.0], device=choose_device(device), out=out,
-        force=force, progress=lambda report: output.say(_line(report)),
-    )  # fmt: skip
+    with (
+        if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
+        progress_bar("training", quiet=quiet) as watch,
+    ):
+        made = make_mixture(
+            training=rest, held_out=held, accurate=sources.load_model(str(sources.accurate)),
+            robust=sources.load_model(str(sources.robust)), settings=settings, gate_range=(limits.low, limits.high),
+            kind=kind, accurate_layers=accurate_layers.split(",") if accurate_layers else None,
+            robust_layers=robust_layers.split(",") if robust_layers else None, accurate_scale=accurate_scale,
+            robust_scale=robust_scale, target=target, scales=scale or [2.0], device=choose_device(device), out=out,
+            force=force, progress=functools.partial(_show, watch),
+        )  # fmt: skip
     found = made.calibration
     text = (
         f"{out}: trained in {made.seconds:.0f} s; a(x) in [{found.floor:g}, {found.ceiling:g}], "
@@ -118,8 +125,10 @@ def train_command(
     output.show(values, text)
 
 
-def _line(report: "EpochReport") -> str:
-    return (
+def _show(watch: Watch, report: "EpochReport") -> None:
+    """A bar, or in a log a line now and then."""
+    watch(report.epoch, report.epochs, f"epoch {report.epoch}/{report.epochs}, loss {report.loss:.3f}")
+    watch.mention(
         f"epoch {report.epoch}/{report.epochs}: loss {report.loss:.4f}, clean {100 * report.clean_accuracy:.1f} %, "
         f"attacked {100 * report.attacked_accuracy:.1f} %, mean a(x) {report.clean_gate:.3f} clean, "
         f"{report.attacked_gate:.3f} attacked"

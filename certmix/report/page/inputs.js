@@ -66,7 +66,7 @@ class InputsView {
     made.classList.toggle("chosen", row === state.row);
     made.addEventListener("click", () => this.changed({ row }));
     const g = run.accurate ? report.className(run.accurate[row]) : "–";
-    made.append(element("th", { scope: "row" }, [pick]),
+    made.append(element("th", { scope: "row" }, [...picture(report, run, row), pick]),
       element("td", { class: "text" }, [report.className(run.label[row])]),
       element("td", { class: `text ${run.right(row) ? "" : "no"}` }, [this.predicted(run, row)]),
       element("td", { class: `text ${!run.accurate || run.accurate[row] === run.label[row] ? "" : "no"}` }, [g]),
@@ -85,16 +85,30 @@ class InputsView {
     if (run.accurate) facts.push(["g says", report.className(run.accurate[row])]);
     facts.push(["h’s class, at least", floorText(run.top[row], 6)], ["any rival, at most", ceilText(run.rival[row], 6)]);
     for (const { name, label } of report.certifiers) {
-      if (RADIUS[how.rule][name]) facts.push([label, radiusText(run.radius(row, { ...how, certifier: name }))]);
+      if (RADIUS[how.rule][name]) facts.push([marginSwatch(name, label), radiusText(run.radius(row, { ...how, certifier: name }))]);
     }
     host.replaceChildren(
-      element("h3", {}, [`Input ${run.index[row]} at ${run.name}`]), bar(run, row, report, true),
+      element("h3", {}, [...picture(report, run, row), `Input ${run.index[row]} at ${run.name}`]), bar(run, row, report, true),
       element("p", { class: "legend" }, votes.map(([number, count]) => element("span", {}, [
         element("i", { class: `key ${role(run, row, number)}` }), `${report.className(number)}: ${count.toLocaleString("en")}`]))),
       element("dl", {}, facts.flatMap(([name, value]) => [element("dt", {}, [name]), element("dd", {}, [value])])),
+      ...(run.prediction[row] === run.none ? [] : [marginFigure(report, run, row, how)]),
       element("p", { class: "hint" }, ["Draw this input again, bit for bit:"]),
       element("code", { class: "command", tabindex: 0 }, [run.command ? run.command.join(String(run.index[row])) : "not possible: its model came from Python"]));
   }
+}
+
+/** The input itself, where the page has it. */
+function picture(report, run, row) {
+  const uri = run.pictured ? report.pictures[run.index[row]] : undefined;
+  return uri ? [element("img", { class: "thumb", src: uri, alt: "" })] : [];
+}
+
+/** A certifier's name beside the line that stands for it. */
+function marginSwatch(name, label) {
+  const line = svg("svg", { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true" });
+  line.append(svg("path", { class: `margin ${name}`, d: "M1 4H21" }));
+  return element("span", {}, [line, ` ${label}`]);
 }
 
 const role = (run, row, number) => (number === run.label[row] ? "truth" : number === run.prediction[row] ? "mistake" : "other");

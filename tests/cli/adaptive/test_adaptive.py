@@ -168,7 +168,7 @@ def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(fold
         )  # fmt: skip
         assert result.code == 0, result.err
         assert ("the calibrated clean accuracy is optimistic" in result.err) == warned
-        assert "epoch 1/1: loss" in result.err
+        assert "training: epoch 1/1, loss" in result.err
 
 
 def test_holding_out_is_fixed_and_disjoint():

@@ -34,6 +34,11 @@ def test_estimates_bounds_and_given_constants(run, model):
     )
     assert "Theorem 3.5 radius at weight 0.8 (certified, given constants)" in rows
     assert all("estimate" in name or "bound" in name or "certified" in name for name in rows)
+    smoothed = run(*where, "--sigma", 0.5, "--gradient-draws", 4, "--lipschitz", 9, "--threshold", 0.05, "--json")
+    assert smoothed.code == 0, smoothed.err
+    names = [row["quantity"] for row in json.loads(smoothed.out)["rows"]]
+    assert all("estimate" in name for name in names)  # probabilities of a few draws certify nothing
+    assert any(name.startswith("Lipschitz-aware radius at threshold 0.05") for name in names)
     table = run(*where, "--norm", "linf")
     assert table.out.count("(estimate)") == 4
     assert "they are not certificates" in table.err
@@ -48,6 +53,9 @@ def test_estimates_bounds_and_given_constants(run, model):
         (("--lipschitz", "-1"), "--lipschitz must be >= 0, finite, got '-1'."),
         (("--lipschitz", "1,2"), "--lipschitz must be one number or one per class (10), got 2."),
         (("--mixing-weight", 2), "--mixing-weight must be in [0, 1]"),
+        (("--sigma", 0.5, "--bound"), "--bound is for the network itself, not for a smoothed one; leave --sigma out."),
+        (("--sigma", 0.5, "--norm", "linf"), "--norm must be l2 with --sigma"),
+        (("--sigma", 0.5, "--lipschitz", 0), "--lipschitz must be one number > 0 with --sigma"),
         (("--balls", 0), "--balls must be a whole number from 1"),
     ],
 )
