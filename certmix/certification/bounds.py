@@ -176,7 +176,7 @@ def promise_of(
                 f"failure_probability must be left out, got {failure_probability:g}: all values of this run's noise were "
                 "evaluated, and nothing can fail."
             )
-        return Promise(0.0, interval, used, mean_bound, real_valued, confidence)
+        return Promise(0.0, interval, used, mean_bound, real_valued, confidence, lipschitz)
     schedule = statistics.draws.schedule
     if schedule is not None:
         declared = schedule.failure_probability
