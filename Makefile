@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench cifar10 clean
+.PHONY: demo test lint docs bench cifar10 clean
 
 demo: $(STAMP)
 	$(BIN)/certmix demo --out demo

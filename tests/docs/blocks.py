@@ -117,6 +117,8 @@ def run_page(page: Path, start: Path | None, folder: Path) -> list[str]:
     """Run a page's blocks in order in `folder`, which begins as a copy of `start`; returns what each run printed."""
     if start is not None:
         shutil.copytree(start, folder, dirs_exist_ok=True)
+    if "benchmarks/cifar10/runs" in page.read_text():
+        shutil.copytree(ROOT / "benchmarks/cifar10/runs", folder / "benchmarks/cifar10/runs")
     printed: list[str] = []
     names: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(folder), _importing_from(folder):
