@@ -20,7 +20,7 @@ from certmix.input_range import InputRange
 from certmix.intervals import ABSTAIN
 from certmix.json_fields import Fields
 from certmix.models.own_range import in_range_of
-from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise, check_failure_probability
 from certmix.rules import LinearRule, Rule, ThresholdRule, rule_from_json
 from certmix.runs.draws import Draws
 from certmix.runs.manifest import Manifest
@@ -195,7 +195,7 @@ def certify_one(
         raise InvalidArgument(f"give mixing_weight or threshold, got both: {mixing_weight} and {threshold}.")
     rule: Rule = LinearRule(1.0 if mixing_weight is None else mixing_weight)
     rule = rule if threshold is None else ThresholdRule(threshold)
-    promise = Promise(failure_probability)
+    promise = Promise(check_failure_probability(failure_probability))
     check_certifiable([rule], num_estimation, promise, sigma)
     how = Execution(device=device, batch_size=batch_size)
     data = MappedDataset(((x, 0),), spec="x", labels=[0], num_classes=1, grid_levels=grid_levels, bounds=bounds)

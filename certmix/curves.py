@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import Certificates, certified_at
 from certmix.errors import InvalidArgument
-from certmix.promise import Promise
+from certmix.promise import Norm, Promise
 from certmix.rules import Form
 from certmix.tables import default_radii, short_list
 
@@ -24,7 +24,7 @@ class CertifiedAccuracyCurve:
         lower, upper: Clopper-Pearson interval of the accuracy over test sets of this size, shape (rules, radii).
         confidence: of that interval.
         num_inputs: size of the test set.
-        certifier, sigma, promise: of the certificates.
+        certifier, sigma, promise, norm: of the certificates.
     """
 
     radii: NDArray[np.float64]
@@ -37,6 +37,7 @@ class CertifiedAccuracyCurve:
     certifier: str
     sigma: float
     promise: Promise | None = None
+    norm: Norm = "l2"
 
     def __repr__(self) -> str:
         rules = short_list(rule.label for rule in self.rules)
@@ -51,6 +52,7 @@ class CertifiedAccuracyCurve:
             {
                 "sigma": self.sigma,
                 "certifier": self.certifier,
+                "norm": self.norm,
                 "votes": "hard" if self.promise is None else self.promise.votes,
                 "confidence": None if self.promise is None else self.promise.confidence,
                 "rule": rule.label,
@@ -104,6 +106,7 @@ def _curve(
         certifier=certificates.certifier,
         sigma=certificates.sigma,
         promise=certificates.promise,
+        norm=certificates.norm,
     )
 
 

@@ -11,9 +11,11 @@ DEFAULT_FAILURE_PROBABILITY = 1e-3
 Interval = Literal["pair", "cohen"]
 Votes = Literal["hard", "soft", "confident"]
 MeanBound = Literal["betting", "bernstein", "hoeffding"]
+Norm = Literal["l1", "l2", "linf"]
 INTERVALS: tuple[Interval, ...] = get_args(Interval)
 VOTES: tuple[Votes, ...] = get_args(Votes)
 MEAN_BOUNDS: tuple[MeanBound, ...] = get_args(MeanBound)
+NORMS: tuple[Norm, ...] = get_args(Norm)
 LIPSCHITZ_RANGE = 1e-160, 1e160  # per pixel unit
 CONFIDENCE_STEPS = 64  # a confidence is a multiple of 1/64, where the bins of soft votes end
 
@@ -25,7 +27,8 @@ class Promise:
     """How the failure probability is spent. Choosing any of it by what certifies most voids the promise.
 
     Attributes:
-        failure_probability: the chance, for each input separately, that its bounds are wrong; in (0, 1).
+        failure_probability: the chance, for each input separately, that its bounds are wrong; in (0, 1), or 0 where all
+            values of the noise were evaluated and the bounds are the shares themselves.
         interval: "pair" spends half of it on p_A and half on p_B; "cohen" all on p_A, with p_B = 1 - p_A.
         votes: "hard" (h is the vote share of each class), "soft" (its mean probability) or "confident" (the share of draws
             in which the class is probable enough; see `certmix.intervals.confidence`).
@@ -47,7 +50,8 @@ class Promise:
     lipschitz: float | None = None
 
     def __post_init__(self) -> None:
-        check_failure_probability(self.failure_probability)
+        if not self.certain:
+            check_failure_probability(self.failure_probability)
         check_choice("interval", self.interval, INTERVALS)
         check_choice("votes", self.votes, VOTES)
         check_choice("mean_bound", self.mean_bound, MEAN_BOUNDS)
@@ -60,6 +64,16 @@ class Promise:
             check_confidence(self.confidence)
         if self.lipschitz is not None:
             check_supposed_lipschitz(self.lipschitz, self.votes)
+        if self.certain and (self.interval != "pair" or self.votes == "soft" or self.real_valued):
+            raise InvalidArgument(
+                "failure_probability 0 is for hard or confident votes of splitting noise, interval pair, and inputs on the "
+                f"grid, got {self.votes} votes, interval {self.interval}, real_valued {self.real_valued}."
+            )
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing was drawn that could fail."""
+        return self.failure_probability == 0.0
 
     @property
     def share(self) -> float:
@@ -75,6 +89,11 @@ class Promise:
             "confident": f"the shares of draws in which h's network is at least {self.confidence} sure of a class",
         }[self.votes]
         spent = "half on each of p_A and p_B" if self.interval == "pair" else "all on p_A, as Cohen et al."
+        if self.certain:
+            return (
+                f"Each certificate holds, whatever the accurate model does: all values of the noise were evaluated, failure "
+                f"probability 0; it is about {about}."
+            )
         where = ", perturbed inputs off the data's grid included" if self.real_valued else ""
         if self.lipschitz is not None:
             where += (
@@ -96,7 +115,7 @@ class Promise:
     @classmethod
     def from_json(cls, tree: Fields) -> "Promise":
         """Of what `to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
-        err = tree.number("failure_probability", 5e-324, 1.0 - 2**-53)
+        err = tree.number("failure_probability", 0.0, 1.0 - 2**-53)
         interval = cast(Interval, tree.choice("interval", INTERVALS))
         votes = cast(Votes, tree.choice("votes", VOTES))
         mean_bound = cast(MeanBound, tree.choice("mean_bound", MEAN_BOUNDS))

@@ -31,7 +31,9 @@ def test_every_part_of_a_promise_is_in_its_words():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"failure_probability": 0.0}, r"failure_probability must be in \(0, 1\), got 0.0"),
+        ({"failure_probability": -0.1}, r"failure_probability must be in \(0, 1\), got -0.1"),
+        ({"failure_probability": 0.0, "interval": "cohen"}, "failure_probability 0 is for hard or confident votes"),
+        ({"failure_probability": 0.0, "votes": "soft"}, "failure_probability 0 is for hard or confident votes"),
         ({"failure_probability": float("nan")}, r"failure_probability must be in \(0, 1\)"),
         ({"interval": "both"}, "interval must be one of pair, cohen, got 'both'"),
         ({"votes": "both"}, "votes must be one of hard, soft"),

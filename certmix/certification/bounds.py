@@ -11,7 +11,7 @@ from scipy import special
 
 from certmix.certification.soft import distribution_bounds, soft_bounds
 from certmix.certification.votes import ClassVotes, hard_votes, whole_votes
-from certmix.certifiers import CERTIFIERS
+from certmix.certifiers import CERTIFIERS, USUAL_CERTIFIER
 from certmix.certifiers.arguments import check_sigma
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
@@ -23,6 +23,7 @@ from certmix.promise import (
     Promise,
     Votes,
     check_choice,
+    check_failure_probability,
 )
 from certmix.rules import Rule
 from certmix.tables import floor_text
@@ -70,6 +71,7 @@ def bound_probabilities(
         )
     votes = hard_votes(selection, estimation, outside)
     total = votes.draws
+    check_failure_probability(failure_probability)
     promise = Promise(failure_probability, interval)
     if len(total):
         if total.min() != total.max():
@@ -122,6 +124,35 @@ def pair_bounds(
     )
 
 
+def share_bounds(
+    votes: ClassVotes,
+    promise: Promise,
+    *,
+    sigma: float,
+    levels: int,
+    labels: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64] | None = None,
+) -> ProbabilityBounds:
+    """Bounds of enumerated votes: the shares themselves, one float to the safe side; arguments as `pair_bounds`.
+
+    Args:
+        sigma: Lambda of the splitting noise, all values of which voted.
+        levels: grid steps per pixel unit.
+    """
+    chosen = votes.prediction != ABSTAIN
+    top, rival = votes.of(votes.prediction) / votes.draws, votes.against(votes.prediction) / votes.draws
+    return ProbabilityBounds(
+        prediction=votes.prediction,
+        top_lower=np.where(chosen, np.maximum(np.nextafter(top, -1.0), 0.0), 0.0),
+        rival_upper=np.where(chosen, np.minimum(np.nextafter(rival, 2.0), 1.0), 1.0),
+        sigma=float(sigma),
+        promise=promise,
+        labels=labels,
+        indices=indices,
+        splitting_levels=levels,
+    )
+
+
 def promise_of(
     statistics: "Statistics",
     *,
@@ -139,6 +170,13 @@ def promise_of(
         early stopping, real_valued without integer noise, or lipschitz with it.
     """
     used, confidence = _promised_votes(statistics, votes, confidence)
+    if statistics.draws.enumerated:
+        if failure_probability not in (None, 0.0):
+            raise InvalidArgument(
+                f"failure_probability must be left out, got {failure_probability:g}: all values of this run's noise were "
+                "evaluated, and nothing can fail."
+            )
+        return Promise(0.0, interval, used, mean_bound, real_valued, confidence, lipschitz)
     schedule = statistics.draws.schedule
     if schedule is not None:
         declared = schedule.failure_probability
@@ -161,7 +199,7 @@ def promise_of(
             "lipschitz needs float noise, got integer: rounded to the grid, the network's input jumps, and its probabilities "
             "with it; sample with --noise float."
         )
-    err = DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability
+    err = check_failure_probability(DEFAULT_FAILURE_PROBABILITY if failure_probability is None else failure_probability)
     return Promise(err, interval, used, mean_bound, real_valued, confidence, lipschitz)
 
 
@@ -199,23 +237,27 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
         distributions: also bound the distributions of soft votes, for certifier "cdf": DistributionBounds.
     Raises: InvalidArgument: too few draws to certify anything.
     """
-    total_variation = statistics.draws.total_variation
-    schedule = statistics.draws.schedule
+    draws, labels, indices = statistics.draws, statistics.labels, statistics.indices
+    if draws.enumerated:
+        assert draws.grid_levels is not None
+        votes = whole_votes(statistics, promise)
+        return share_bounds(votes, promise, sigma=draws.sigma, levels=draws.grid_levels, labels=labels, indices=indices)
+    total_variation, schedule = draws.total_variation, draws.schedule
     if schedule is None:
-        maximum_radius(statistics.draws.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
+        maximum_radius(draws.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
     if promise.votes == "soft":
         assert statistics.soft is not None
         made = distribution_bounds if distributions else soft_bounds
         bounds = made(statistics.soft, promise, sigma=statistics.sigma, total_variation=total_variation)
-        return replace(bounds, labels=statistics.labels, indices=statistics.indices)
+        return replace(bounds, labels=labels, indices=indices)
     return pair_bounds(
         whole_votes(statistics, promise),
         promise,
         sigma=statistics.sigma,
         total_variation=total_variation,
         spent=None if schedule is None else schedule.spent_at(statistics.estimation_draws),
-        labels=statistics.labels,
-        indices=statistics.indices,
+        labels=labels,
+        indices=indices,
     )
 
 
@@ -234,6 +276,7 @@ def maximum_radius(num_draws: int, failure_probability: float, sigma: float, int
         3.199
     """
     check_sigma(sigma)
+    check_failure_probability(failure_probability)
     spent = failure_probability * Promise(failure_probability, interval).share
     if num_draws < 1 or spent ** (1.0 / num_draws) <= 0.5:
         needed = math.floor(math.log(spent) / math.log(0.5)) + 1
@@ -245,10 +288,17 @@ def maximum_radius(num_draws: int, failure_probability: float, sigma: float, int
 
 
 def reach(rules: Sequence[Rule], num_draws: int, promise: Promise, sigma: float) -> NDArray[np.float64]:
-    """The largest radius that unanimous draws can certify by each rule, shape (rules,); 0 where none can be."""
+    """The largest radius that unanimous draws can certify by each rule, shape (rules,); 0 where none can be.
+
+    Where the promise is certain they are all values of splitting noise, and sigma is Lambda.
+    """
     unanimous = ClassVotes(np.zeros(1, dtype=np.int64), np.array([[num_draws, 0]]), np.array([num_draws]))
-    bounds = pair_bounds(unanimous, promise, sigma=sigma)
-    return np.array([float(rule.radius(CERTIFIERS["exact"], bounds)[0]) for rule in rules])
+    if promise.certain:
+        bounds = share_bounds(unanimous, promise, sigma=sigma, levels=1)
+    else:
+        bounds = pair_bounds(unanimous, promise, sigma=sigma)
+    certifier = CERTIFIERS[USUAL_CERTIFIER[bounds.norm]]
+    return np.array([float(rule.radius(certifier, bounds)[0]) for rule in rules])
 
 
 def check_certifiable(rules: Sequence[Rule], num_draws: int, promise: Promise, sigma: float) -> str:
@@ -265,14 +315,16 @@ def check_certifiable(rules: Sequence[Rule], num_draws: int, promise: Promise, s
         >>> check_certifiable([LinearRule(1.0), LinearRule(0.8)], 10_000, Promise(), 0.5)
         '10000 draws can certify radii up to 1.585 at weight 1, 1.426 at weight 0.8.'
     """
-    maximum_radius(num_draws, promise.failure_probability, sigma, promise.interval)
+    if not promise.certain:
+        maximum_radius(num_draws, promise.failure_probability, sigma, promise.interval)
     found = list(zip(rules, reach(rules, num_draws, promise, sigma).tolist(), strict=True))
     able = ", ".join(f"{floor_text(radius, 3)} at {rule.label}" for rule, radius in found if radius > 0)
     unable = ", ".join(rule.label for rule, radius in found if radius == 0)
     why = f"nothing can be certified at {unable}: a mixing weight must be above 0.5, and the draws many enough"
     if not able:
         raise InvalidArgument(f"{why}; {num_draws} draws were asked for.")
-    return f"{num_draws} draws can certify radii up to {able}" + (f"; {why}." if unable else ".")
+    made = "All values of the noise can certify l1" if promise.certain else f"{num_draws} draws can certify"
+    return f"{made} radii up to {able}" + (f"; {why}." if unable else ".")
 
 
 def _votes(name: str, counts: ArrayLike) -> NDArray[np.int64]:

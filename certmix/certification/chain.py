@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from certmix.certification.bounds import maximum_radius, promise_of
 from certmix.certification.certify import Certificates
 from certmix.certification.votes import whole_votes
-from certmix.certifiers import get_certifier
+from certmix.certifiers import check_noise, get_certifier
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise, Votes, check_failure_probability
@@ -92,6 +92,10 @@ def bound_chain(
                 f"the runs of a chain must be over the same inputs, got others at sigma {runs[0].sigma:g} and "
                 f"{run.sigma:g}; sample the same subset."
             )
+    if any(run.draws.enumerated for run in runs):
+        raise InvalidArgument(
+            "the runs of a chain must be of Gaussian noise, got one of splitting noise; certify it alone."
+        )
     share = check_failure_probability(failure_probability) / len(runs)
     promises = [node_promise(run, share, confidence) for run in runs]
     if len({promise.confidence for promise in promises}) > 1:
@@ -136,10 +140,12 @@ def certify_chain(bounds: ChainBounds, thresholds: Sequence[float], *, certifier
         thresholds: c_k of each node, in [0, 1).
         certifier: name of one with an envelope.
     Returns: Certificates of one `Chain`; the prediction is ABSTAIN where nothing is certified.
-    Raises: InvalidArgument: another number of thresholds than nodes, or a value out of range.
+    Raises: InvalidArgument: another number of thresholds than nodes, a value out of range, or a certifier of another norm.
     """
     chain = Chain(bounds.sigma.tolist(), thresholds)
-    envelope = envelope_of(get_certifier(certifier), "a chain")
+    method = get_certifier(certifier)
+    check_noise(method, "l2")
+    envelope = envelope_of(method, "a chain")
     radius = chain_radius(bounds.top_lower, bounds.rival_upper, chain.thresholds, bounds.sigma, envelope=envelope)
     radius = np.where(bounds.candidates == ABSTAIN, 0.0, radius)
     best, inputs = radius.argmax(axis=0), np.arange(radius.shape[1])

@@ -56,6 +56,8 @@ def hard_votes(
 def whole_votes(statistics: "Statistics", promise: Promise) -> ClassVotes:
     """The votes that a promise of "hard" or "confident" votes is about.
 
+    Where all values of the noise were evaluated, the same votes choose the class and are its share.
+
     Confident votes come from a run's histograms, where it holds them: the class is then the one with the largest mean
     probability over the selection draws, which the estimation draws had no part in choosing.
     """
@@ -66,7 +68,7 @@ def whole_votes(statistics: "Statistics", promise: Promise) -> ClassVotes:
         counts[:, -1] = np.maximum(counts[:, -1], statistics.estimation_invalid)
         return ClassVotes(soft.prediction, counts, statistics.estimation_draws)
     return hard_votes(
-        statistics.selection_counts,
+        statistics.estimation_counts if statistics.draws.enumerated else statistics.selection_counts,
         statistics.estimation_counts,
         statistics.estimation_invalid,
         statistics.estimation_deferred,

@@ -15,9 +15,14 @@ from numpy.typing import ArrayLike
 
 from certmix.certifiers.arguments import Array
 from certmix.certifiers.cdf import cdf_margin, cdf_radius
-from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_PAPER, Envelope
+from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_L1, THEOREM_3_5_PAPER, Envelope
 from certmix.certifiers.exact import exact_margin, exact_radius
-from certmix.certifiers.lipschitz import lipschitz_margin, lipschitz_radius, smoothing_lipschitz_constant
+from certmix.certifiers.lipschitz import (
+    lipschitz_margin,
+    lipschitz_radius,
+    smoothing_lipschitz_constant,
+    splitting_lipschitz_constant,
+)
 from certmix.certifiers.lipschitz_smoothed import (
     lipschitz_smoothed_envelope,
     lipschitz_smoothed_margin,
@@ -29,9 +34,11 @@ from certmix.certifiers.theorem_a1 import theorem_a1_margin, theorem_a1_radius
 from certmix.errors import InvalidArgument
 from certmix.intervals import DistributionBounds, ProbabilityBounds
 from certmix.intervals.histograms import THRESHOLDS
+from certmix.promise import Norm
 
 __all__ = [
     "CERTIFIERS",
+    "USUAL_CERTIFIER",
     "Certifier",
     "Envelope",
     "cdf_margin",
@@ -47,6 +54,7 @@ __all__ = [
     "required_margin",
     "smoothing_lipschitz_constant",
     "softmax_lipschitz_constant",
+    "splitting_lipschitz_constant",
     "theorem_a1_margin",
     "theorem_a1_radius",
 ]
@@ -69,6 +77,7 @@ class Certifier:
             than h_y - h_i cannot use it.
         needs: besides (p_A, p_B), to be more than the exact certificate: None, the "distributions" of soft votes, or soft
             votes and the "lipschitz" constant of the network that is smoothed (see `supposing`).
+        norm: of the balls that it certifies: "l2" under Gaussian noise, "l1" under splitting noise.
     """
 
     name: str
@@ -78,6 +87,7 @@ class Certifier:
     margin: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], Array]
     envelope: Envelope | None = None
     needs: Literal["distributions", "lipschitz"] | None = None
+    norm: Norm = "l2"
 
     def supposing(self, lipschitz: float | None) -> "Certifier":
         """This certifier, given L where it needs one. Raises InvalidArgument where it does and there is none."""
@@ -112,16 +122,17 @@ class Certifier:
 
 def _smoothing_lipschitz(
     curve: Callable[..., Array],
-    paper: bool,
+    constant_at: Callable[[ArrayLike], Array],
     top_lower: ArrayLike,
     rival_upper: ArrayLike,
     where: ArrayLike,
     sigma: ArrayLike,
 ) -> Array:
-    constant = smoothing_lipschitz_constant(sigma, paper=paper)
+    constant = constant_at(sigma)
     return curve(top_lower, rival_upper, where, constant, constant)
 
 
+_PAPER_CONSTANT = functools.partial(smoothing_lipschitz_constant, paper=True)
 CERTIFIERS = {
     certifier.name: certifier
     for certifier in (
@@ -131,17 +142,26 @@ CERTIFIERS = {
             "theorem-3.5",
             "Theorem 3.5",
             (0, (1, 1.5)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, False),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, False),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, smoothing_lipschitz_constant),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, smoothing_lipschitz_constant),
             THEOREM_3_5,
         ),
         Certifier(
             "theorem-3.5-paper",
             "Theorem 3.5 (paper's constant)",
             (0, (5, 2, 1, 2)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, True),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, True),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, _PAPER_CONSTANT),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, _PAPER_CONSTANT),
             THEOREM_3_5_PAPER,
+        ),
+        Certifier(
+            "theorem-3.5-l1",
+            "Theorem 3.5, l1",
+            (0, (3, 1.5)),
+            functools.partial(_smoothing_lipschitz, lipschitz_radius, splitting_lipschitz_constant),
+            functools.partial(_smoothing_lipschitz, lipschitz_margin, splitting_lipschitz_constant),
+            THEOREM_3_5_L1,
+            norm="l1",
         ),
         Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, needs="distributions"),
         # Until it is given a constant it supposes nothing, and is the exact certificate.
@@ -155,6 +175,19 @@ CERTIFIERS = {
         ),
     )
 }
+
+
+USUAL_CERTIFIER: dict[Norm, str] = {"l2": "exact", "l1": "theorem-3.5-l1"}
+
+
+def check_noise(certifier: Certifier, norm: Norm) -> None:
+    """Raise InvalidArgument where votes of noise that certifies balls of this norm are not a certifier's to use."""
+    if certifier.norm != norm:
+        able = ", ".join(name for name, one in CERTIFIERS.items() if one.norm == norm)
+        noise = {"l1": "splitting", "l2": "Gaussian"}[norm]
+        raise InvalidArgument(
+            f"certifier must be one for {noise} noise, which certifies {norm} radii ({able}), got {certifier.name!r}."
+        )
 
 
 def get_certifier(name: str) -> Certifier:

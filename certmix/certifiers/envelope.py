@@ -79,6 +79,7 @@ def lipschitz_envelope(top_constant: ArrayLike, rival_constant: ArrayLike) -> En
     )
 
 
+THEOREM_3_5_L1 = lipschitz_envelope(0.5, 0.5)  # per unit of Lambda: `splitting_lipschitz_constant`
 THEOREM_3_5, THEOREM_3_5_PAPER = (
     lipschitz_envelope(constant, constant)
     for constant in (smoothing_lipschitz_constant(1.0), smoothing_lipschitz_constant(1.0, paper=True))

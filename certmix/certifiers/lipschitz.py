@@ -133,6 +133,21 @@ def smoothing_lipschitz_constant(sigma: ArrayLike, *, paper: bool = False) -> Ar
     return np.nextafter(constant / check_sigma(sigma) * (1.0 + 1e-15), np.inf)
 
 
+def splitting_lipschitz_constant(split: ArrayLike) -> Array:
+    """l1 Lipschitz constant of a [0, 1]-valued function under splitting noise, on the grid of its inputs: 1 / (2 Lambda).
+
+    Source: Levine and Feizi 2021, arXiv:2103.10834; proved in `certmix.noise.splitting`.
+
+    Args:
+        split: Lambda, half the distance of two splits, > 0, in [0, 1] pixel units.
+    Returns: the constant, per pixel unit, the shape of split; rounded up.
+    Example:
+        >>> round(float(splitting_lipschitz_constant(1.5)), 6)
+        0.333333
+    """
+    return np.nextafter(0.5 / check_sigma(split), np.inf)
+
+
 def _change(radius: ArrayLike, lipschitz: ArrayLike) -> Array:
     distance, slope = check_radius(radius), check_lipschitz("lipschitz", lipschitz)
     check_shapes(radius=distance, lipschitz=slope)

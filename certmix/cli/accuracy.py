@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from certmix.certification.certify import Certificates
+from certmix.certifiers import USUAL_CERTIFIER
 from certmix.cli.values import Numbers
 from certmix.curves import certified_accuracy, radii_within
 from certmix.promise import Promise
@@ -46,9 +47,13 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: 
         captions: what is behind the rows, in sentences.
     """
     radii = sorted({radius for row in rows for radius in row["radii"]})
+    norms = sorted({row["norm"] for row in rows})
+    scale = "Lambda" if {row["certifier"] for row in rows} <= {USUAL_CERTIFIER["l1"]} else "sigma"
     summarised = any("summary" in row for row in rows)
-    headers = ["sigma", "certifier", "rule", *(RunSummary.headers if summarised else ())]
+    headers = [scale, "certifier", "rule", *(RunSummary.headers if summarised else ())]
     headers += [f"r = {radius:g}" for radius in radii]
+    if norms != ["l2"]:  # said where it is not the usual one
+        headers.insert(1, "norm")
     body = []
     for row in rows:
         cells = {
@@ -58,8 +63,9 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: 
             )
         }
         certifier = row["certifier"] + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
+        norm = [row["norm"]] if norms != ["l2"] else []
         beside = RunSummary(**row["summary"]).cells() if summarised else []
-        body.append([f"{row['sigma']:g}", certifier, row["rule"], *beside, *(cells.get(r, "") for r in radii)])
+        body.append([f"{row['sigma']:g}", *norm, certifier, row["rule"], *beside, *(cells.get(r, "") for r in radii)])
     table = render_table(headers, body, table_format)
     return latex_float(table, " ".join(captions)) if table_format == "latex" and captions else table
 
@@ -83,6 +89,8 @@ def caption(run: Run, promise: Promise) -> str:
     """The subset, the draws and the promise behind a table, in words."""
     draws, missing = run.statistics.draws, run.wanted - len(run.statistics)
     made = f"{draws.num_selection} + {draws.num_estimation} draws each"
+    if draws.enumerated:
+        made = f"all {draws.num_estimation} values of splitting noise, {draws.norm} radii"
     if draws.schedule is not None:
         used, full = int(run.statistics.estimation_draws.sum()), len(run.statistics) * draws.num_estimation
         made = (
@@ -96,7 +104,7 @@ def caption(run: Run, promise: Promise) -> str:
         made += "; rows of soft votes are about mean class probabilities, the others about the shares of classes"
     gap = f", {missing} are MISSING (a part that was not named, or a run that is not finished)" if missing else ""
     return (
-        f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, sigma {draws.sigma:g}, "
+        f"{run.name}: {run.coverage} of {draws.dataset.spec} ({draws.dataset.subset_text}){gap}, {draws.scale_text}, "
         f"{made}. Accuracies in %, rounded down, with 95 % intervals of the test set. {promise.text} "
         f"{_scope(run, promise)}{_units(run)}"
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certmix.cli.command import command, need, option_names, refuse_others
+from certmix.cli.command import command, need, option, option_names, refuse_others
 from certmix.cli.exits import if_stopped
 from certmix.cli.options import (
+    OUTPUT,
     DrawOptions,
     ExecutionOptions,
     ForceOption,
@@ -22,7 +23,7 @@ from certmix.cli.options import (
 )
 from certmix.cli.output import Output
 from certmix.cli.root import app
-from certmix.cli.values import Numbers
+from certmix.cli.values import Numbers, choice
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -35,7 +36,12 @@ MixtureOption = Annotated[
         "--mixture", metavar="FILE", help="Adaptive mixture: certify at its floor too.", rich_help_panel=Sources.panel
     ),
 ]
-_ANSWER = option_names(PromiseOptions, Output) | {"out", "radii"}
+NORMS = ("l1", "l2", "linf")
+BallOption = Annotated[
+    str | None,
+    option("--norm", "NAME", "Radii of the table in l1, l2 or linf; the noise's own if none.", choice(*NORMS), OUTPUT),
+]
+_ANSWER = option_names(PromiseOptions, Output) | {"out", "radii", "norm"}
 
 
 @command(app, "certify")
@@ -60,9 +66,10 @@ def certify_command(
     out: RunOption = None,
     force: ForceOption = False,
     radii: RadiiOption = None,
+    norm: BallOption = None,
     output: Output,
 ) -> None:
-    """Certify l2 radii of the mixed classifier, whatever g does.
+    """Certify radii of the mixed classifier, whatever g does.
 
     \b
     Stored draws, without any model; --out takes what is derived of several parts:
@@ -73,6 +80,7 @@ def certify_command(
         --sigma 0.5 --out runs/half --mixing-weight 0.79 --mixing-weight 1 --max 300
     A table of votes made elsewhere (per line: a count per class, then the label):
       certmix certify --counts counts.txt --sigma 0.5
+    Radii are in l2, or in l1 for runs of splitting noise; --norm linf shows what they say about another norm.
     An adaptive mixture is certified at the floor of its gate; clean accuracy is at the gate itself:
       certmix certify --robust h.safetensors --accurate g.safetensors --mixture mixture.safetensors \\
         --dataset digits --sigma 0.5 --out runs/half
@@ -86,15 +94,15 @@ def certify_command(
         certify_counts(counts, draws.sigma or 0.0, promise, radii, output, out=out, force=force)
     elif runs:
         refuse_others(context, "certify RUN", _ANSWER | {"runs", "force"})
-        certify_runs(runs, promise, radii, output, out=out, force=force)
+        certify_runs(runs, promise, radii, output, out=out, force=force, norm=norm)
     else:
         sampling = _ANSWER | option_names(Sources, DrawOptions, ExecutionOptions) | {"mixture"}
         refuse_others(context, "certify --robust", sampling)
-        need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
+        need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, **draws.scale, out=out)
         assert out is not None
         with if_stopped():
             if draw_to_certify(sources, draws, execution, promise, mixture, out, output):
-                certify_runs([out], promise, radii, output)
+                certify_runs([out], promise, radii, output, norm=norm)
 
 
 def draw_to_certify(
@@ -109,10 +117,8 @@ def draw_to_certify(
     """Draw what a run lacks, after everything that would refuse its certificates. Returns whether this process reports."""
     from certmix.cli.adaptive.report import check_mixture, record_mixture
     from certmix.cli.sample import Plan, draw
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
 
-    err = promise.failure_probability or DEFAULT_FAILURE_PROBABILITY
-    planned = Promise(err, promise.interval)  # type: ignore[arg-type]  # checked while parsing
+    planned = draws.planned(promise.failure_probability, promise.interval)
     declared = promise.confidence if draws.votes == "hard" else None
     plan = Plan(sources, draws, execution, out, promise.rules(), planned, declared)
     check_promise(promise, draws)
@@ -126,10 +132,15 @@ def draw_to_certify(
 
 def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
     """Refuse certificates that the draws asked for cannot give. Raises InvalidArgument."""
+    from certmix.certifiers import check_noise, get_certifier
     from certmix.errors import InvalidArgument
 
     promise.able(promise.rules())
     soft = draws.votes != "hard"
+    for name in promise.certifier or []:
+        check_noise(get_certifier(name), "l1" if draws.enumerated else "l2")
+    if draws.enumerated and (soft or promise.real_valued):
+        raise InvalidArgument("--noise splitting takes --votes hard, and certifies inputs on the data's grid alone.")
     promise.check_lipschitz()
     if promise.lipschitz is not None and not (soft and draws.noise == "float"):
         raise InvalidArgument(
@@ -154,6 +165,7 @@ def certify_runs(
     *,
     out: Path | None = None,
     force: bool = False,
+    norm: str | None = None,
 ) -> None:
     """Certify stored draws, write what is derived of them beside them (or into `out`), and print the table."""
     from certmix.cli.accuracy import accuracy_rows, accuracy_table, caption, describe
@@ -170,8 +182,9 @@ def certify_runs(
     rows: list[dict[str, Any]] = []
     runs, captions, written = [], promise.left_out(wanted), list[str]()
     for run, target in zip(found, targets, strict=True):
-        made = promise.certify(run.statistics, wanted)
-        rows += accuracy_rows(made, radii, run.statistics)
+        made, draws = promise.certify(run.statistics, wanted), run.statistics.draws
+        shown = [one.in_norm(norm or draws.norm, draws.size) for one in made]  # type: ignore[arg-type]
+        rows += accuracy_rows(shown, radii, run.statistics)
         files = publish(run, target, made, radii, force=force)
         promises = [one.promise for one in made if one.promise is not None]
         stated = next((one for one in promises if one.lipschitz is not None), promises[0])  # the one that supposes most

@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from certmix.rules import Rule
     from certmix.runs.store import Statistics
 
-CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "cdf", "lipschitz-smoothed")
+CERTIFIERS = (
+    "exact",
+    "theorem-a1",
+    "theorem-3.5",
+    "theorem-3.5-paper",
+    "theorem-3.5-l1",
+    "cdf",
+    "lipschitz-smoothed",
+)
 SOURCES, DRAWS, EXECUTION, CERTIFICATES, OUTPUT = "Models and data", "Draws", "Execution", "Certificates", "Output"
 
 RunsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.", show_default=False)]
@@ -67,6 +75,9 @@ TrustOption = Annotated[
 # Draws
 SigmaOption = Annotated[
     float | None, option("--sigma", "S", "Standard deviation of the noise, in pixel units.", SIGMA, DRAWS)
+]
+LambdaOption = Annotated[
+    float | None, option("--lambda", "L", "Of splitting noise: half the distance of two splits.", SIGMA, DRAWS)
 ]
 NumSelectionOption = Annotated[
     int, option("--num-selection --N0", "N", "Draws that select the class, per input.", COUNT, DRAWS)
@@ -212,8 +223,13 @@ class DrawOptions:
 
     panel: ClassVar[str] = DRAWS
     sigma: SigmaOption = None
-    num_selection: NumSelectionOption = 100
-    num_estimation: NumEstimationOption = 10_000
+    lambda_: LambdaOption = None
+    num_selection: Annotated[
+        int | None, option("--num-selection --N0", "N", "Draws that select the class; 100 by default.", COUNT)
+    ] = None
+    num_estimation: Annotated[
+        int | None, option("--num-estimation --N", "N", "Fresh draws that bound it; 10,000 by default.", COUNT)
+    ] = None
     votes: Annotated[
         str,
         option(
@@ -222,7 +238,12 @@ class DrawOptions:
     ] = "hard"
     noise: Annotated[
         str,
-        option("--noise", "KIND", "integer (on the data's grid), float, or auto.", choice("auto", "integer", "float")),
+        option(
+            "--noise",
+            "KIND",
+            "integer (on the data's grid), float, auto; or splitting, for l1 and without chance.",
+            choice("auto", "integer", "float", "splitting"),
+        ),
     ] = "auto"
     seed: NoiseSeedOption = None
     seed_from: Annotated[
@@ -240,6 +261,41 @@ class DrawOptions:
         float | None,
         option("--radius-tolerance", "T", "Stop an input when its radius is within this share.", SHARE),
     ] = None
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether all values of splitting noise are asked for."""
+        return self.noise == "splitting"
+
+    @property
+    def scale(self) -> dict[str, float | None]:
+        """Sigma, or the Lambda of splitting noise, by its name, for `need`."""
+        return {"lambda": self.lambda_} if self.enumerated else {"sigma": self.sigma}
+
+    def planned(self, failure_probability: float | None, interval: str = "pair") -> "Promise":
+        """The promise that certificates of these draws will be made under.
+
+        Raises: InvalidArgument: sigma and lambda, or what splitting noise leaves no choice about.
+        """
+        from certmix.errors import InvalidArgument
+        from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
+
+        if self.sigma is not None and self.lambda_ is not None:
+            raise InvalidArgument(
+                "--lambda is for --noise splitting, and --sigma for any other, got both; leave one out."
+            )
+        if not self.enumerated:
+            return Promise(failure_probability or DEFAULT_FAILURE_PROBABILITY, interval)  # type: ignore[arg-type]
+        typed = {
+            "--failure-probability": failure_probability, "--N0": self.num_selection, "--N": self.num_estimation,
+            "--stop-at-radius": self.stop_at_radius, "--radius-tolerance": self.radius_tolerance,
+        }  # fmt: skip
+        extra = [name for name, value in typed.items() if value is not None]
+        if extra:
+            raise InvalidArgument(
+                f"--noise splitting does not take {', '.join(extra)}: all its values are evaluated, and nothing can fail."
+            )
+        return Promise(0.0, interval)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -304,7 +360,7 @@ class PromiseOptions(RuleOptions):
 
     @property
     def certifiers(self) -> list[str]:
-        """Certifiers; the exact one where none was given."""
+        """Certifiers of Gaussian noise; the exact one where none was given."""
         return self.certifier or ["exact"]
 
     def able(self, rules: "Sequence[Rule]") -> "dict[str, list[Rule]]":
@@ -340,7 +396,7 @@ class PromiseOptions(RuleOptions):
             certify(
                 statistics,
                 rules=chosen,
-                certifier=name,
+                certifier=name if self.certifier else None,  # the usual one of the noise
                 failure_probability=self.failure_probability,
                 interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
                 votes=self.certify_votes,  # type: ignore[arg-type]

@@ -110,7 +110,7 @@ def pareto_command(
     from certmix.cli.frontier import remarks, sweep_table, write_sweep
     from certmix.pareto import pareto_frontier
 
-    certifiers, votes_of_g = certifier or ["exact"], cast(Any, accurate_vote)
+    votes_of_g = cast(Any, accurate_vote)
     if log:
         refuse_others(context, "pareto --log", _SWEEP | {"log", "accurate_log", "printed_rounding"})
         candidates = _from_logs(log, accurate_log, printed_rounding)
@@ -119,7 +119,7 @@ def pareto_command(
         own |= {"lipschitz"}
         refuse_others(context, "pareto RUN", _SWEEP | own)
         spent = PromiseOptions(
-            certifier=certifiers, failure_probability=failure_probability, interval=interval,
+            certifier=certifier, failure_probability=failure_probability, interval=interval,
             certify_votes=certify_votes, mean_bound=mean_bound, lipschitz=lipschitz,
         )  # fmt: skip
         candidates = _from_runs(runs, spent, adaptive, confidence or [])
@@ -136,7 +136,7 @@ def pareto_command(
             split=choose_on,
             seed=seed,
         )
-        for name in certifiers
+        for name in certifier or (None,)
     ]
     files = write_sweep(results, out) if out is not None else []
     sweeps = [result.to_json() for result in results]

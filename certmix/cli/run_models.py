@@ -68,8 +68,11 @@ def load_run(run: Path, places: Places) -> RunModels:
 
     import certmix
     from certmix.datasets import Subset
+    from certmix.errors import InvalidArgument
 
     statistics = certmix.read_statistics(run)
+    if statistics.draws.enumerated:
+        raise InvalidArgument(f"attacks on certificates draw Gaussian noise, got {run} of splitting noise; see verify.")
     parts = load_parts(statistics.draws, places)
     check_parts(parts, statistics.draws, run)
     place = {int(index): position for position, index in enumerate(parts.dataset.indices)}

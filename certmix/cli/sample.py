@@ -45,14 +45,15 @@ def sample_command(
       torchrun --nproc-per-node 8 -m certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --out runs/half
       certmix sample --robust h.safetensors --dataset digits --sigma 0.5 --seed 1 --shard 0/4 --out runs/part-0
     Early stopping (--stop-at-radius, --radius-tolerance) decides by one rule, at --failure-probability.
+    All values of splitting noise, for l1 and without chance (of a model of train --method splitting):
+      certmix sample --robust h.safetensors --dataset digits --noise splitting --lambda 1.5 --out runs/l1
     --confidence stores hard votes of confident draws alone; --votes soft or both hold those of every confidence.
     """
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
     from certmix.runs.store import read_statistics
 
-    need("sample", robust=sources.robust, dataset=sources.dataset, sigma=draws.sigma, out=out)
+    need("sample", robust=sources.robust, dataset=sources.dataset, **draws.scale, out=out)
     assert out is not None
-    promise = Promise(failure_probability or DEFAULT_FAILURE_PROBABILITY)
+    promise = draws.planned(failure_probability)
     plan = Plan(sources, draws, execution, out, wanted.rules(), promise, wanted.confidence)
     with if_stopped():
         leads = draw(plan, output)
@@ -60,7 +61,7 @@ def sample_command(
         return
     statistics = read_statistics(out)
     values = {"run": str(out), "inputs": len(statistics), "sigma": statistics.sigma, "seed": hex(statistics.draws.seed)}
-    output.show(values, f"{out}: {len(statistics)} inputs drawn at sigma {statistics.sigma:g}.")
+    output.show(values, f"{out}: {len(statistics)} inputs drawn at {statistics.draws.scale_text}.")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Plan:
     promise: "Promise"
     confidence: "float | None" = None  # declared before drawing
 
+    @property
+    def sigma(self) -> float:
+        """Or Lambda of splitting noise; 0 where `need` was not asked."""
+        (value,) = self.draws.scale.values()
+        return value or 0.0
+
 
 def draw(plan: Plan, output: Output) -> bool:
     """Draw what the run folder lacks; whatever can be refused is refused before. Returns whether this process reports."""
@@ -82,14 +89,15 @@ def draw(plan: Plan, output: Output) -> bool:
     from certmix.certification.bounds import check_certifiable
     from certmix.cli.progress import progress_bar
     from certmix.models.denoised import check_denoiser_sigma
+    from certmix.noise import describe_noise
+    from certmix.runs.draws import NUM_ESTIMATION
     from certmix.sampling.execution import Execution
     from certmix.sampling.ranks import join_group, local_device, parse_shard
 
     sources, draws, execution = plan.sources, plan.draws, plan.execution
     assert sources.robust is not None
-    assert draws.sigma is not None
     shard = (0, 1) if execution.shard is None else parse_shard(execution.shard)
-    reach = check_certifiable(plan.rules, draws.num_estimation, plan.promise, draws.sigma)
+    reach = check_certifiable(plan.rules, draws.num_estimation or NUM_ESTIMATION, plan.promise, plan.sigma)
     schedule = _schedule(plan)
     group = join_group()
     how = Execution(
@@ -100,17 +108,21 @@ def draw(plan: Plan, output: Output) -> bool:
         group=group,
     )
     data, h = sources.load_dataset(), sources.load_model(sources.robust)
-    check_denoiser_sigma(h, draws.sigma)
+    if draws.enumerated:
+        describe_noise(draws.noise, sigma=plan.sigma, size=1, grid_levels=data.grid_levels)  # refuses another lambda
+    else:
+        check_denoiser_sigma(h, plan.sigma)
     g = sources.load_model(sources.accurate) if sources.accurate else None
     if group.leads:
         output.say(reach)
     quiet = output.quiet or not group.leads
-    with progress_bar(f"sampling at sigma {draws.sigma:g}", quiet=quiet) as progress:
+    name = "lambda" if draws.enumerated else "sigma"
+    with progress_bar(f"sampling at {name} {plan.sigma:g}", quiet=quiet) as progress:
         certmix.sample(
             h,
             data,
             accurate=g,
-            sigma=draws.sigma,
+            sigma=plan.sigma,
             num_selection=draws.num_selection,
             num_estimation=draws.num_estimation,
             votes=draws.votes,  # type: ignore[arg-type]
@@ -130,6 +142,7 @@ def draw(plan: Plan, output: Output) -> bool:
 def _schedule(plan: Plan) -> "Schedule | None":
     from certmix.certification.schedule import make_schedule
     from certmix.errors import InvalidArgument
+    from certmix.runs.draws import NUM_ESTIMATION
 
     draws = plan.draws
     if draws.stop_at_radius is None and draws.radius_tolerance is None:
@@ -141,10 +154,9 @@ def _schedule(plan: Plan) -> "Schedule | None":
         )
     if plan.promise.interval != "pair":
         raise InvalidArgument(f"--interval must be pair where sampling may stop early, got {plan.promise.interval}.")
-    assert draws.sigma is not None
     return make_schedule(
-        draws.num_estimation,
-        sigma=draws.sigma,
+        draws.num_estimation or NUM_ESTIMATION,
+        sigma=plan.sigma,
         failure_probability=plan.promise.failure_probability,
         rule=plan.rules[0],
         target_radius=draws.stop_at_radius,

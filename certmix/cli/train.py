@@ -12,6 +12,7 @@ from certmix.cli.options import (
     ForceOption,
     HoldoutOption,
     JsonOption,
+    LambdaOption,
     QuietOption,
     SplitOption,
     TrustOption,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from certmix.training.recipe import Recipe
 
 ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet9", "cifar_resnet20", "cifar_resnet110")
-METHODS = ("gaussian", "consistency", "smoothadv", "adversarial")
+METHODS = ("gaussian", "consistency", "smoothadv", "adversarial", "splitting")
 NORMALISATIONS = ("none", "cifar10", "cifar10-pixels", "imagenet", "half")
 SHARE_OF_PAST = real(0.0, 1.0, ends="[)")
 
@@ -74,6 +75,7 @@ class MethodOptions:
 
     panel: ClassVar[str] = "Method"
     sigma: Annotated[float | None, option("--sigma", "S", "Noise in training; 0 = clean.", TRAINING_SIGMA)] = None
+    lambda_: LambdaOption = None
     attack_radius: Annotated[
         float | None, option("--attack-radius", "R", "Budget of the attack; smoothadv and adversarial need it.", RADIUS)
     ] = None
@@ -95,15 +97,27 @@ class MethodOptions:
         None
     )
 
-    def method(self, name: str | None) -> "Method":
-        """The method of a name with the settings typed; adversarial training where only a budget was given."""
+    def method(self, name: str | None, levels: int | None) -> "Method":
+        """The method of a name with the settings typed; where only a budget or a Lambda was given, the one that needs it.
+
+        Args:
+            name: of the method.
+            levels: of the data set's grid.
+        """
         from certmix.errors import InvalidArgument
         from certmix.training.methods import make_method
 
-        typed = {key: value for key, value in asdict(self).items() if value is not None}
+        typed = {key: value for key, value in asdict(self).items() if value is not None and key != "lambda_"}
         if not typed.get("attack_radius", 1.0):
             raise InvalidArgument("--attack-radius must be > 0, got 0; leave it out to train without attacks.")
-        chosen = name or ("adversarial" if self.attack_radius else "gaussian")
+        usual = "splitting" if self.lambda_ is not None else "adversarial" if self.attack_radius else "gaussian"
+        chosen = name or usual
+        if (self.lambda_ is not None) != (chosen == "splitting") or (chosen == "splitting" and self.sigma is not None):
+            raise InvalidArgument("--lambda is for --method splitting, which needs it and takes no --sigma.")
+        if chosen == "splitting":
+            if levels is None:
+                raise InvalidArgument("--method splitting needs inputs on a grid, got a data set without grid levels.")
+            typed |= {"sigma": self.lambda_, "levels": levels}
         if chosen == "adversarial" and self.sigma:
             raise InvalidArgument(
                 f"adversarial training needs --sigma 0, got {self.sigma:g}; add --method smoothadv to attack through noise."
@@ -177,6 +191,8 @@ def train_command(
       certmix train --dataset digits --sigma 0.5 --out h.safetensors
     One that is robust to attacks, without smoothing:
       certmix train --dataset digits --attack-radius 0.2 --norm linf --out adversarial.safetensors
+    One for splitting noise, which certifies l1 balls:
+      certmix train --dataset digits --lambda 1.5 --epochs 120 --out h1.safetensors
     Colour images, judged after every epoch; the same command goes on after a kill:
       certmix train --dataset cifar10:DIR --recipe images --arch cifar_resnet9 \\
         --method consistency --sigma 0.5 --validation 0.04 --out h.safetensors
@@ -186,8 +202,9 @@ def train_command(
     from certmix.training.files import checkpoint_of, train_to_file
 
     output = Output(as_json=as_json, quiet=quiet)
-    chosen, settings = of_method.method(method), of_recipe.recipe(recipe)
+    settings = of_recipe.recipe(recipe)
     data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
+    chosen = of_method.method(method, data.grid_levels)
     if holdout is not None:
         data, _ = hold_out(data, holdout)
     first = start.start(trust_model)
@@ -212,7 +229,7 @@ def train_command(
     judged = f"{100 * done.accuracy:.1f} % of the clean {done.judged_on} inputs right{noise}"
     output.show(
         {"out": str(out), "training_accuracy": done.accuracy, **done.settings},
-        f"{out}: {start.architecture}, sigma {chosen.sigma:g}, {judged}",
+        f"{out}: {start.architecture}, {'sigma' if of_method.lambda_ is None else 'lambda'} {chosen.sigma:g}, {judged}",
         [f"{done.best}: of epoch {done.best_epoch}, the best on the validation part"] if done.best else [],
     )
 

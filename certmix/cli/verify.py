@@ -174,8 +174,8 @@ def _drawn(node: "Statistics") -> str:
     draws = node.draws
     source = draws.seed_source + (f" from {draws.seed_text!r}" if draws.seed_source == "derived" else "")
     return (
-        f"{len(node)} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), sigma "
-        f"{draws.sigma:g}, seed {source}."
+        f"{len(node)} of {draws.dataset.inputs} inputs of {draws.dataset.spec} ({draws.dataset.subset_text}), "
+        f"{draws.scale_text}, seed {source}."
     )
 
 

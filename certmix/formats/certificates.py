@@ -17,7 +17,7 @@ from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
 from certmix.parquet import unpack_table
-from certmix.promise import Promise
+from certmix.promise import NORMS, Promise
 from certmix.rules import Chain, Form, form_from_json
 
 FILE, LOGS = "certificates.parquet", "certificates*.tsv"
@@ -59,6 +59,8 @@ def write_certificates(
     """
     folder = Path(folder)
     for made in certificates:
+        if made.norm != CERTIFIERS[made.certifier].norm:
+            raise InvalidArgument(f"certificates to write must be in the noise's own norm, got {made.norm} radii.")
         if made.promise is None or made.labels is None or made.indices is None:
             raise InvalidArgument("certificates to write need labels, indices and a promise; certify votes, not a log.")
     others = [*sorted(folder.glob(LOGS)), *(folder / name for name in SUMMARIES)]
@@ -137,6 +139,7 @@ def _parquet(certificates: Sequence[Certificates]) -> bytes:
         "certificates": [
             {
                 "certifier": made.certifier,
+                "norm": made.norm,
                 "rules": [rule.to_json() for rule in made.rules],
                 "promise": made.promise.to_json() if made.promise else None,
             }
@@ -167,11 +170,21 @@ def _rows(made: Certificates, position: int) -> pa.Table:
 
 def _read_head(entry: Fields) -> tuple[str, tuple[Form, ...], Promise]:
     name = entry.choice("certifier", tuple(CERTIFIERS))
+    norm = entry.optional("norm", lambda: entry.choice("norm", NORMS)) or "l2"  # older files do not say
+    if norm != CERTIFIERS[name].norm:
+        raise RunError(f"{entry.where}: norm must be {CERTIFIERS[name].norm}, as certifier {name} has, got {norm}.")
     rules = tuple(form_from_json(Fields(rule, f"{entry.where}: rules")) for rule in entry.objects("rules"))
     promise = Promise.from_json(entry.part("promise"))
+    if promise.certain != (norm == "l1"):
+        raise RunError(
+            f"{entry.where}: failure_probability must be 0 for certificates in l1, and for these alone, got "
+            f"{promise.failure_probability:g} in {norm}; certify again."
+        )
     entry.end()
-    if len(rules) > 1 and any(isinstance(rule, Chain) for rule in rules):
-        raise RunError(f"{entry.where} must hold a chain by itself, got {len(rules)} rules; certify again.")
+    if (len(rules) > 1 or norm == "l1") and any(isinstance(rule, Chain) for rule in rules):
+        raise RunError(
+            f"{entry.where} must hold a chain by itself, in l2, got {len(rules)} rules in {norm}; certify again."
+        )
     return name, rules, promise
 
 
@@ -194,4 +207,5 @@ def _read_block(
     if not (np.isfinite(radius) & (radius >= 0)).all():
         raise RunError(f"{path}: radius must be finite and >= 0; certify again.")
     indices, labels, prediction = (columns[key][0].astype(np.int64) for key in ("index", "label", "prediction"))
-    return Certificates(prediction, radius, rules, name, sigma, promise, labels, indices)
+    norm = CERTIFIERS[name].norm
+    return Certificates(prediction, radius, rules, name, sigma, promise, labels, indices, norm)

@@ -87,6 +87,10 @@ def export_counts(
             "a count table cannot hold the schedule of a run that could stop early, and its counts alone would overstate; "
             "certify the run itself, or sample without --stop-at-radius and --radius-tolerance."
         )
+    if statistics.draws.enumerated:
+        raise InvalidArgument(
+            "a count table is of draws of Gaussian noise, got all values of splitting noise; use the run."
+        )
     write_count_table(counts, statistics.estimation_counts, statistics.labels, force=force)
     if selection is not None:
         write_count_table(selection, statistics.selection_counts, statistics.labels, force=force)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certmix.promise import Promise
+from certmix.promise import Norm, Promise
 from certmix.tables import shapes_repr
 
 ABSTAIN = -1
@@ -23,10 +23,11 @@ class ProbabilityBounds:
         prediction: class index, shape (inputs,), int64; ABSTAIN (-1) where no class was selected.
         top_lower: lower bound on the prediction's probability, shape (inputs,), in [0, 1).
         rival_upper: upper bound on every other class's probability, shape (inputs,), in (0, 1].
-        sigma: standard deviation of the Gaussian noise, in [0, 1] pixel units.
+        sigma: standard deviation of the Gaussian noise, or Lambda of splitting noise, in [0, 1] pixel units.
         promise: how the failure probability was spent; None where the source does not say.
         labels: true classes, shape (inputs,), int64, when known.
         indices: stable positions in the data set, shape (inputs,), int64, when known.
+        splitting_levels: G of splitting noise, whose certificates are about l1 balls on the grid of 1/G; None for Gaussian.
     """
 
     prediction: NDArray[np.int64]
@@ -36,6 +37,12 @@ class ProbabilityBounds:
     promise: Promise | None = None
     labels: NDArray[np.int64] | None = None
     indices: NDArray[np.int64] | None = None
+    splitting_levels: int | None = None
+
+    @property
+    def norm(self) -> Norm:
+        """Of the balls that the noise certifies."""
+        return "l2" if self.splitting_levels is None else "l1"
 
     __repr__ = shapes_repr
 

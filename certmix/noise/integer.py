@@ -85,20 +85,7 @@ class IntegerNoise:
 
     def accept(self, clean: torch.Tensor, index: int) -> None:
         """Raise InvalidArgument where `clean` is off the grid, or outside [0, 1], where the clip would not be exact."""
-        values = clean.reshape(-1)
-        scaled = values.double() * self.levels
-        outside = ~((scaled.round() >= 0) & (scaled.round() <= self.levels))  # NaN too
-        if outside.any():
-            raise InvalidArgument(
-                f"integer noise needs inputs in [0, 1], got {float(values[outside][0]):.9g} at input {index}; use "
-                "--noise float, or scale the data."
-            )
-        apart = (scaled - scaled.round()).abs()
-        if apart.max() > max(_OFF_GRID, self.levels * 2.0**-23):
-            raise InvalidArgument(
-                f"integer noise needs inputs on the grid of 1/{self.levels}, got {float(values[apart.argmax()]):.9g} at "
-                f"input {index}; use --noise float, or declare the data set's own grid."
-            )
+        check_on_grid(clean, self.levels, f"input {index}", "integer")
 
     def add_to(self, noisy: torch.Tensor, clean: torch.Tensor, *, index: int, purpose: Purpose, start: int) -> None:
         """See `Noise.add_to`; `clean` is one that `accept` took."""
@@ -162,3 +149,21 @@ class IntegerNoise:
         assert self._overflow is not None
         self._overflow += (undecided.sum() > _TIES).to(torch.int64)
         return (low - self._reach).to(torch.int16)
+
+
+def check_on_grid(clean: torch.Tensor, levels: int, name: str, kind: str) -> None:
+    """Raise InvalidArgument where values are outside [0, 1] or no multiples of 1/levels, which `kind` noise needs."""
+    values = clean.reshape(-1)
+    scaled = values.double() * levels
+    outside = ~((scaled.round() >= 0) & (scaled.round() <= levels))  # NaN too
+    if outside.any():
+        raise InvalidArgument(
+            f"{kind} noise needs inputs in [0, 1], got {float(values[outside][0]):.9g} at {name}; use --noise float, or "
+            "scale the data."
+        )
+    apart = (scaled - scaled.round()).abs()
+    if apart.max() > max(_OFF_GRID, levels * 2.0**-23):
+        raise InvalidArgument(
+            f"{kind} noise needs inputs on the grid of 1/{levels}, got {float(values[apart.argmax()]):.9g} at {name}; use "
+            "--noise float, or declare the data set's own grid."
+        )

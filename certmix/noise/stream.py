@@ -25,7 +25,7 @@ class Address(NamedTuple):
 
 
 class Noise(Protocol):
-    """Adds Gaussian noise to an input, draw by draw.
+    """Adds noise to an input, draw by draw.
 
     Attributes:
         audit: tests of the noise really used; None where nobody asked.

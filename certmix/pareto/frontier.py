@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certmix.certification.certify import Certificates, certify
-from certmix.certifiers import get_certifier
+from certmix.certifiers import USUAL_CERTIFIER, get_certifier
 from certmix.curves import certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.pareto.candidate import Candidate, candidate_from_statistics
@@ -32,7 +32,7 @@ def pareto_frontier(
     accurate_vote: AccurateVote = "class",
     baseline: float | None = None,
     target: float | None = None,
-    certifier: str = "exact",
+    certifier: str | None = None,
     radii: ArrayLike | None = None,
     mode: Mode = "all",
     split: float | None = None,
@@ -52,14 +52,14 @@ def pareto_frontier(
         accurate_vote: how g votes, "class" or "softmax".
         baseline: sigma of the candidate whose clean accuracy at weight 1 is the target.
         target: clean accuracy in [0, 1], where no baseline is given.
-        certifier: name.
+        certifier: name; the usual one of the noise where left out.
         radii: pixel units; 0 to the largest radius in steps of 0.05 where left out.
         mode: "all" or "matched".
         split: share of the inputs, in (0, 1), on which parameters and pairs are chosen; the rest is reported.
         seed: of the split.
     Raises: InvalidArgument: candidates over different inputs, no such baseline, a target that no pair reaches.
     """
-    distributions = get_certifier(certifier).needs == "distributions"
+    distributions = certifier is not None and get_certifier(certifier).needs == "distributions"
     wanted = [rule_named(rule, accurate_vote) if isinstance(rule, str) else rule for rule in rules]
     family = [
         c if isinstance(c, Candidate) else candidate_from_statistics(c, distributions=distributions) for c in candidates
@@ -67,6 +67,7 @@ def pareto_frontier(
     family = _checked(
         sorted(family, key=lambda c: (c.bounds.sigma, c.confidence or 0.0)), baseline, target, mode, split
     )
+    certifier = certifier or USUAL_CERTIFIER[family[0].bounds.norm]
     choose, report = split_rows(len(family[0].labels), split, seed)
     base = next((c for c in family if c.bounds.sigma == baseline and c.kind == "fixed"), None)
     h_alone = LinearRule(1.0, accurate_vote)
@@ -194,6 +195,8 @@ def _checked(
         )
     first = family[0].bounds
     for other in (candidate.bounds for candidate in family[1:]):
+        if other.norm != first.norm:
+            raise InvalidArgument("all runs must certify in one norm, got l1 and l2; sweep splitting noise by itself.")
         for name in ("indices", "labels"):
             if not np.array_equal(getattr(first, name), getattr(other, name)):
                 raise InvalidArgument(

@@ -110,7 +110,7 @@ class Axis:
     limits: tuple[float | None, float | None] = (None, None)
 
 
-RADIUS = Axis(r"$\ell_2$ radius (pixel units)", "radius", limits=(0.0, None))
+RADIUS, RADIUS_L1 = (Axis(rf"$\ell_{p}$ radius (pixel units)", "radius", limits=(0.0, None)) for p in (2, 1))
 CERTIFIED = Axis("Certified accuracy (%)", "accuracy", percent=True, limits=(0.0, 1.0))
 
 

@@ -10,7 +10,7 @@ from certmix.certification.certify import Certificates
 from certmix.certifiers import CERTIFIERS, Dashes
 from certmix.curves import accuracy_interval, exact_steps
 from certmix.errors import InvalidArgument
-from certmix.plots.canvas import CERTIFIED, RADIUS, Curve, Look, Panel, plot
+from certmix.plots.canvas import CERTIFIED, RADIUS, RADIUS_L1, Axis, Curve, Look, Panel, plot
 from certmix.plots.colours import GREY, hue, tint
 
 
@@ -28,10 +28,18 @@ def plot_certified_accuracy(
         overlay: draw all runs in one axis.
         look: size and style.
     Returns: the paths of PNG, PDF and CSV.
-    Raises: InvalidArgument: certificates without labels.
+    Raises: InvalidArgument: certificates without labels, or in several norms.
     """
     panels, keys = certified_panels(runs, overlay=overlay)
-    return plot(panels, stem, x=RADIUS, y=CERTIFIED, look=look, keys=keys)
+    return plot(panels, stem, x=radius_axis([made for run in runs for made in run]), y=CERTIFIED, look=look, keys=keys)
+
+
+def radius_axis(every: Sequence[Certificates]) -> Axis:
+    """The axis of the norm that all these certificates share. Raises InvalidArgument where they do not."""
+    norms = sorted({made.norm for made in every})
+    if len(norms) > 1 or norms == ["linf"]:
+        raise InvalidArgument(f"a figure takes l2 radii or l1 radii, got {' and '.join(norms)}; plot the runs apart.")
+    return RADIUS_L1 if norms == ["l1"] else RADIUS
 
 
 def certified_panels(
@@ -43,7 +51,7 @@ def certified_panels(
     panels, keys = [], []
     for number, run in enumerate(runs):
         colours = [tint(hue(number, 1), k) if overlay else hue(k) for k in range(len(rules))]
-        prefix = f"sigma = {run[0].sigma:g}"
+        prefix = f"{'Lambda' if run[0].norm == 'l1' else 'sigma'} = {run[0].sigma:g}"
         curves = [
             certified_curve(
                 made,

@@ -7,8 +7,8 @@ import numpy as np
 
 from certmix.certifiers import CERTIFIERS, Dashes
 from certmix.pareto import MatchedPair, ParetoResult
-from certmix.plots.canvas import CERTIFIED, DASHED, DOTTED, MIXED, RADIUS, Curve, Look, Panel, plot
-from certmix.plots.certified import certified_curve
+from certmix.plots.canvas import CERTIFIED, DASHED, DOTTED, MIXED, Curve, Look, Panel, plot
+from certmix.plots.certified import certified_curve, radius_axis
 from certmix.plots.colours import COLOURS, hue
 from certmix.tables import percent_text
 
@@ -24,7 +24,8 @@ def plot_frontiers(results: Sequence[ParetoResult], stem: str | Path, *, look: L
         look: size and style.
     Returns: the paths of PNG, PDF and CSV.
     """
-    return plot([frontier_panel(result) for result in results], stem, x=RADIUS, y=CERTIFIED, look=look)
+    axis = radius_axis([pair.certificates for result in results for pair in result.matched])
+    return plot([frontier_panel(result) for result in results], stem, x=axis, y=CERTIFIED, look=look)
 
 
 def frontier_panel(result: ParetoResult) -> Panel:

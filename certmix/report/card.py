@@ -28,9 +28,10 @@ def model_card(run: Run, promises: Sequence[Promise], table: str, commands: Sequ
     drawn = draw_command(draws, "redrawn")
     return "\n\n".join(
         [
-            f"# Certified robustness at sigma {draws.sigma:g}",
-            "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are l2, in "
-            f"pixel units of inputs in [0, 1]. Written by certmix {__version__}, and again when the run is certified again.",
+            f"# Certified robustness at {draws.scale_text}",
+            "Classifiers that mix a smoothed model h with an accurate model g, certified whatever g does. Radii are "
+            f"{draws.norm}, in pixel units of inputs in [0, 1]. Written by certmix {__version__}, "
+            "and again when the run is certified again.",
             f"Certified accuracy in %, rounded to the safe side, with 95 % intervals of the test set:\n\n{table}",
             "## Promise",
             *dict.fromkeys(promise.text for promise in promises),

@@ -8,9 +8,8 @@ from importlib.resources import files
 
 import jinja2
 
-from certmix.certifiers import CERTIFIERS
 from certmix.curves import certified_accuracy, radii_within
-from certmix.report.payload import PAGE_CERTIFIERS, Report
+from certmix.report.payload import Report
 from certmix.rules import LinearRule, Rule, ThresholdRule
 from certmix.tables import percent_text
 from certmix.version import __version__
@@ -40,7 +39,7 @@ def render_page(report: Report) -> str:
         pictures=bool(report.pictures.uris),
         island=island(report.to_json()),
         static=[_static_table(report, number) for number in range(len(report.runs))],
-        certifiers=[CERTIFIERS[name] for name in PAGE_CERTIFIERS],
+        certifiers=report.certifiers,
     )
 
 
@@ -87,7 +86,7 @@ def _static_table(report: Report, number: int) -> tuple[str, Sequence[str], Sequ
         clean = run.clean.get(rule.kind)
         said = "–" if clean is None else percent_text(float(clean(rule.parameter)))
         rows.append([rule.label, said, *(percent_text(value) for value in curve.accuracy[position].tolist())])
-    return f"σ = {run.bounds.sigma:g}", ["rule", "clean", *(f"r = {radius:g}" for radius in radii)], rows
+    return run.name, ["rule", "clean", *(f"r = {radius:g}" for radius in radii)], rows
 
 
 def _read(name: str) -> str:

@@ -11,20 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certification.bounds import bound_statistics
 from certmix.certification.certify import Certificates, certify
 from certmix.certification.votes import votes_of_h
-from certmix.certifiers import CERTIFIERS
+from certmix.certifiers import CERTIFIERS, Certifier
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.intervals import ABSTAIN, ProbabilityBounds
-from certmix.promise import Promise
+from certmix.promise import Norm, Promise
 from certmix.report.pictures import Pictures
-from certmix.report.words import Section, left_out, redraw_command, run_section, warnings_of
+from certmix.report.words import Section, left_out, redraw_command, run_section, scale_name, warnings_of
 from certmix.rules import Rule, rule_named
 from certmix.runs.grouping import Run
 
 Json = dict[str, object]
 SHOWN_VOTES = 5  # classes of each input whose votes the page holds
-GAUSSIAN = ("float", "integer")  # kinds of noise whose certificates the page can move
 _SHARE_UNITS = 1_000_000  # mean probabilities of soft votes, as whole numbers
 
 
@@ -54,7 +53,7 @@ RULE_CONTROLS = (
     RuleControl("linear", "Eq. 5", 0.5, 1.0, 0.8),
     RuleControl("threshold", "Threshold", 0.0, 0.999, 0.6),
 )
-PAGE_CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper")
+PAGE_CERTIFIERS = ("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "theorem-3.5-l1")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class RunData:
         return self.bounds.indices
 
     def certify(self, rules: Sequence[Rule]) -> Certificates:
-        """Certificates by the exact certifier, rounded to the safe side as everywhere but in the page's own script."""
+        """Certificates by the usual certifier of the noise, rounded to the safe side as everywhere but in the script."""
         return certify(
             self.run.statistics,
             rules=rules,
@@ -105,6 +104,11 @@ class RunData:
             real_valued=self.promise.real_valued,
             confidence=self.promise.confidence,
         )
+
+    @property
+    def name(self) -> str:
+        """Such as "σ = 0.5", or "Λ = 1.5" of splitting noise."""
+        return scale_name(self.run.statistics.draws)
 
     @property
     def command(self) -> tuple[str, str] | None:
@@ -118,8 +122,9 @@ class RunData:
         none = int(max(prediction.max(), self.labels.max())) + 1
         total = (self.draws * self._unit).astype(np.int64)
         return {
-            "name": f"σ = {self.bounds.sigma:g}",
+            "name": self.name,
             "sigma": self.bounds.sigma,
+            "grid": self.bounds.splitting_levels or 0,
             "moved": self.moved,
             "none": none,
             "kept": votes.shape[1],
@@ -182,6 +187,16 @@ class Report:
         )
         return same and all(one.clean for one in self.runs)
 
+    @property
+    def norm(self) -> Norm:
+        """Of all radii."""
+        return self.runs[0].bounds.norm
+
+    @property
+    def certifiers(self) -> Sequence[Certifier]:
+        """Those of the noise; its usual one is the first."""
+        return [CERTIFIERS[name] for name in PAGE_CERTIFIERS if CERTIFIERS[name].norm == self.norm]
+
     @functools.cached_property
     def lower(self) -> Mapping[int, NDArray[np.float64]]:
         """Number of inputs -> lower end of the interval of an accuracy of 0, 1, ... of them; upper ends mirror these."""
@@ -195,7 +210,8 @@ class Report:
             "comparable": self.comparable,
             "lower": {str(size): pack(values) for size, values in self.lower.items()},
             "rules": [rule.to_json() for rule in self.rules],
-            "certifiers": [{"name": name, "label": CERTIFIERS[name].label} for name in PAGE_CERTIFIERS],
+            "norm": self.norm,
+            "certifiers": [{"name": one.name, "label": one.label} for one in self.certifiers],
             "pictures": {str(index): uri for index, uri in self.pictures.uris.items()},
             "runs": [
                 {**one.to_json(), "pictured": one.run.statistics.draws.dataset.fingerprint == self.pictures.fingerprint}
@@ -220,17 +236,15 @@ def build_report(
         title: of the page.
         classes: names, one per class; their numbers where left out.
         pictures: of some inputs; shown with the runs that are of the same data set.
-    Raises: InvalidArgument: no run, one of other noise than Gaussian, another number of names than classes, or too few
+    Raises: InvalidArgument: no run, runs of two norms, another number of names than classes, or too few
         draws to certify anything.
     """
     if not runs:
         raise InvalidArgument("a report needs at least one run, got none.")
-    for run in runs:
-        if run.statistics.draws.noise.kind not in GAUSSIAN:
-            raise InvalidArgument(
-                f"a report must be of Gaussian noise, whose l2 certificates it draws, got {run.name} of "
-                f"{run.statistics.draws.noise.kind} noise; certmix certify prints its radii."
-            )
+    if len({run.statistics.draws.norm for run in runs}) > 1:
+        raise InvalidArgument(
+            "a report takes runs of one norm, got l1 and l2; write one for splitting noise by itself."
+        )
     wanted = max(run.statistics.num_classes for run in runs)
     if classes is not None and len(classes) != wanted:
         raise InvalidArgument(f"class names must be one per class, {wanted}, got {len(classes)}.")

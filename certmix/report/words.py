@@ -31,9 +31,11 @@ def run_section(run: Run, promise: Promise) -> Section:
     each = f"{draws.num_selection:,} that choose the class and {draws.num_estimation:,} that bound it, per input"
     if draws.schedule is not None:
         each = each.replace("and ", "and up to ", 1) + f", stopped early: {used:,} were used"
-    noise = (
-        "Gaussian, float64" if draws.noise.kind == "float" else f"integer, {draws.noise.levels} steps per pixel unit"
-    )
+    if draws.enumerated:
+        each = f"all {draws.num_estimation:,} values of the noise, per input"
+    noise = {"float": "Gaussian, float64", "integer": "integer", "splitting": "splitting (certifies l1 balls)"}[
+        draws.noise.kind
+    ] + (f", {draws.noise.levels} steps per pixel unit" if draws.noise.levels else "")
     source = {"fresh": "from the system", "chosen": "chosen by hand", "derived": f"derived from {draws.seed_text!r}"}
     facts = [
         ("run", run.name),
@@ -48,7 +50,12 @@ def run_section(run: Run, promise: Promise) -> Section:
         ("seed", f"{draws.seed:#x}, {source[draws.seed_source]}"),
         ("votes", _votes(promise)),
     ]
-    return Section(f"σ = {draws.sigma:g}", promise.text, facts)
+    return Section(scale_name(draws), promise.text, facts)
+
+
+def scale_name(draws: Draws) -> str:
+    """Such as "σ = 0.5", or "Λ = 1.5" of splitting noise."""
+    return f"{'Λ' if draws.enumerated else 'σ'} = {draws.sigma:g}"
 
 
 def _votes(promise: Promise) -> str:
@@ -84,6 +91,8 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
         lines.append(
             "the noise is float: certificates hold up to rounding of the noisy input; integer noise has no such gap."
         )
+    elif draws.enumerated:
+        lines.append("certificates are about l1 balls, and about perturbed inputs on the data's own grid alone.")
     elif not promise.real_valued:
         lines.append(
             "certificates are about perturbed inputs on the data's own grid; --real-valued covers all others, by less."
@@ -99,7 +108,7 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
         )
     if promise.confidence is not None:
         lines.append(f"the confidence {promise.confidence} must have been chosen on other inputs, or before looking.")
-    if draws.seed_source == "chosen":
+    if draws.seed_source == "chosen" and not draws.enumerated:
         lines.append("the seed was chosen by hand: that no other was tried before has to be believed.")
     return lines
 
@@ -107,7 +116,7 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
 def left_out(runs: Sequence[tuple[Run, Promise]]) -> str:
     """What these runs hold or allow and the page does not show: never silently."""
     found = ["the family of rules between Eq. 5 and the threshold"]
-    if len(runs) > 1:
+    if len(runs) > 1 and not runs[0][0].statistics.draws.enumerated:
         found.append("chains of several sigmas (certmix chain)")
     if any(run.statistics.soft is not None for run, _ in runs):
         found.append("the CDF certificate, which needs whole distributions (--certifier cdf)")
@@ -149,8 +158,12 @@ def _draw_words(draws: Draws) -> list[str] | None:
     for name in ("split", "holdout"):
         if draws.dataset.subset.get(name) is not None:
             words += [f"--{name}", str(draws.dataset.subset[name])]
-    words += ["--sigma", repr(draws.sigma), "--num-selection", str(draws.num_selection)]
-    words += ["--num-estimation", str(draws.num_estimation), "--votes", draws.votes, "--noise", draws.noise.kind]
+    if draws.enumerated:
+        words += ["--lambda", repr(draws.sigma)]
+    else:
+        words += ["--sigma", repr(draws.sigma), "--num-selection", str(draws.num_selection)]
+        words += ["--num-estimation", str(draws.num_estimation), "--votes", draws.votes]
+    words += ["--noise", draws.noise.kind]
     if draws.confidence is not None:
         words += ["--confidence", repr(draws.confidence)]
     if draws.schedule is not None:

@@ -5,19 +5,22 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from certmix.certification.schedule import Schedule
 from certmix.errors import InvalidArgument, RunError
 from certmix.input_range import InputRange
 from certmix.json_fields import Fields, first_difference
-from certmix.promise import check_confidence
+from certmix.promise import Norm, check_confidence
 
 Votes = Literal["hard", "soft", "both"]
+NoiseKind = Literal["integer", "float", "splitting"]
 SeedSource = Literal["fresh", "chosen", "derived"]
 Json = dict[str, Any]
 NOISE_GENERATOR = "philox4x64-10"
 MOST_DRAWS, MOST_CLASSES = 10**12, 10**6
+NUM_SELECTION, NUM_ESTIMATION = 100, 10_000  # where nothing is asked
+_MOST_VALUES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,14 @@ class NoiseRecord:
     """The noise besides sigma and seed.
 
     Attributes:
-        kind: "integer" (exactly rounded on a grid) or "float".
-        generator: name of the counter-based generator.
-        levels: G of integer noise, grid steps per pixel unit; None for float noise.
-        table_sha256: of its threshold table.
+        kind: Gaussian, "integer" (exactly rounded on a grid) or "float"; or "splitting", of which all values are evaluated.
+        generator: name of the counter-based generator; splitting noise takes its offsets from it.
+        levels: G of integer and splitting noise, grid steps per pixel unit; None for float noise.
+        table_sha256: of integer noise's threshold table.
         total_variation: bound on the distance between the noise of one draw and the Gaussian it stands for.
     """
 
-    kind: Literal["integer", "float"]
+    kind: NoiseKind
     generator: str
     levels: int | None = None
     table_sha256: str | None = None
@@ -96,12 +99,12 @@ class NoiseRecord:
     @classmethod
     def from_json(cls, tree: Fields) -> "NoiseRecord":
         """Raises RunError where a field breaks its rule."""
-        kind = cast(Literal["integer", "float"], tree.choice("kind", ("integer", "float")))
+        kind = cast(NoiseKind, tree.choice("kind", get_args(NoiseKind)))
         integer = kind == "integer"
         made = cls(
             kind=kind,
             generator=tree.choice("generator", (NOISE_GENERATOR,)),
-            levels=tree.integer("levels", 1, 65_535) if integer else tree.optional("levels", lambda: 0),
+            levels=tree.integer("levels", 1, 65_535) if kind != "float" else tree.optional("levels", lambda: 0),
             table_sha256=tree.sha256("table_sha256") if integer else tree.optional("table_sha256", lambda: ""),
             total_variation=tree.number("total_variation", 0.0, 1.0 if integer else 0.0),
         )
@@ -117,8 +120,9 @@ class Draws:
         model: base classifier h; `accurate`: g, or None.
         dataset: the inputs.
         num_classes: number of classes.
-        sigma: standard deviation of the noise, in [0, 1] pixel units.
-        num_selection, num_estimation: draws per input; the second is the most where sampling may stop early.
+        sigma: standard deviation of the noise, or Lambda of splitting noise, in [0, 1] pixel units.
+        num_selection, num_estimation: draws per input; the second is the most where sampling may stop early. Of splitting
+            noise, none and all its values.
         votes: what is stored of a draw: "hard" (its class), "soft" (its probabilities) or "both".
         noise: see `NoiseRecord`.
         seed: in [0, 2**128).
@@ -160,8 +164,23 @@ class Draws:
 
     @property
     def grid_levels(self) -> int | None:
-        """G of integer noise; None for float noise."""
+        """G of integer and splitting noise; None for float noise."""
         return self.noise.levels
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether all values of the noise were evaluated, none drawn: shares of votes are then exact."""
+        return self.noise.kind == "splitting"
+
+    @property
+    def norm(self) -> Norm:
+        """That of the balls which this noise certifies."""
+        return "l1" if self.enumerated else "l2"
+
+    @property
+    def scale_text(self) -> str:
+        """Such as "sigma 0.5", or "Lambda 1.5 (l1)"."""
+        return f"Lambda {self.sigma:g} ({self.norm})" if self.enumerated else f"sigma {self.sigma:g}"
 
     @property
     def total_variation(self) -> float:
@@ -177,9 +196,10 @@ class Draws:
 
         Raises: InvalidArgument: draws without integer noise, whose certificates are not about a grid.
         """
-        if self.noise.levels is None:
+        if self.noise.levels is None or self.enumerated:
             raise InvalidArgument(
-                "real_valued is for runs drawn with integer noise; certificates of float noise have no grid."
+                "real_valued is for runs drawn with integer noise; certificates of float noise have no grid, and those of "
+                "splitting noise hold on it alone."
             )
         return math.nextafter(math.sqrt(self.size) / (2 * self.noise.levels), math.inf)
 
@@ -227,6 +247,7 @@ class Draws:
         """Of what `to_json` made. Raises RunError where a field is missing, unknown or breaks its rule."""
         sigma = tree.number("sigma", 0.0, 1e6, open_low=True)
         num_estimation = tree.integer("num_estimation", 1, MOST_DRAWS)
+        num_selection = tree.integer("num_selection", 0, MOST_DRAWS)
         seed_source = cast(SeedSource, tree.choice("seed_source", ("fresh", "chosen", "derived")))
         made = cls(
             model=ModelRecord.from_json(tree.part("model")),
@@ -234,7 +255,7 @@ class Draws:
             dataset=DataRecord.from_json(tree.part("dataset")),
             num_classes=tree.integer("num_classes", 2, MOST_CLASSES),
             sigma=sigma,
-            num_selection=tree.integer("num_selection", 1, MOST_DRAWS),
+            num_selection=num_selection,
             num_estimation=num_estimation,
             votes=cast(Votes, tree.choice("votes", ("hard", "soft", "both"))),
             noise=NoiseRecord.from_json(tree.part("noise")),
@@ -249,12 +270,55 @@ class Draws:
             confidence=tree.optional("confidence", lambda: tree.number("confidence", 0.5, 1.0)),
         )
         tree.end()
-        if made.confidence is not None:
-            try:
+        try:
+            if made.confidence is not None:
                 check_stored_confidence(made.confidence, made.votes)
-            except InvalidArgument as error:
-                raise RunError(f"{tree.where}: {error}") from None
+            check_numbers(made)
+        except InvalidArgument as error:
+            raise RunError(f"{tree.where}: {error}") from None
         return made
+
+
+def check_numbers(draws: Draws) -> None:
+    """Raise InvalidArgument where the numbers of draws are not the noise's: all its values, or selections first."""
+    if not draws.enumerated:
+        if draws.num_selection < 1:
+            raise InvalidArgument(f"num_selection must be >= 1, got {draws.num_selection}; the paper draws 100.")
+        return
+    assert draws.noise.levels is not None
+    values = splitting_values(draws.sigma, draws.noise.levels)
+    if (draws.num_selection, draws.num_estimation) != (0, values):
+        raise InvalidArgument(
+            f"noise 'splitting' at Lambda {draws.sigma:g} has {values} values, all of which are evaluated, got num_selection "
+            f"{draws.num_selection} and num_estimation {draws.num_estimation}; leave both out."
+        )
+    if draws.votes != "hard" or draws.schedule is not None:
+        raise InvalidArgument(
+            f"noise 'splitting' takes votes hard and stops at no radius, got votes {draws.votes!r}"
+            f"{'' if draws.schedule is None else ' and a schedule'}; leave these out."
+        )
+
+
+def splitting_values(split: float, levels: int) -> int:
+    """Number of values of splitting noise, 2 Lambda G; see `certmix.noise.splitting`.
+
+    Args:
+        split: Lambda, in [0, 1] pixel units.
+        levels: G, grid steps per pixel unit.
+    Raises: InvalidArgument: a Lambda that is no multiple of 1 / (2 G).
+    Example:
+        >>> splitting_values(1.5, 16)
+        48
+    """
+    exact = 2.0 * split * levels
+    values = round(exact) if math.isfinite(exact) else 0
+    if not 1 <= values <= _MOST_VALUES or abs(exact - values) > 1e-13 * values:
+        near = min(max(values, 1), _MOST_VALUES) / (2 * levels)
+        raise InvalidArgument(
+            f"lambda of splitting noise must be a multiple of 1/{2 * levels} (half a step of the data's grid), up to "
+            f"{_MOST_VALUES / (2 * levels):g}, got {split}; take {near!r}."
+        )
+    return values
 
 
 def check_stored_confidence(confidence: float, votes: Votes) -> None:

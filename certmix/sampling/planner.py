@@ -51,7 +51,7 @@ class PassPlanner:
     Args:
         rows: of a pass.
         slots: inputs open at the same time, at most.
-        num_selection: selection draws per input.
+        num_selection: selection draws per input; 0 where the estimation takes all values of the noise.
         looks: numbers of estimation draws after which an input may stop, ascending; the last is all of them.
         choice_first: an input's estimation draws wait until its selection draws have been seen.
     """
@@ -105,6 +105,8 @@ class PassPlanner:
             return False
         self._free.pop()
         self.open.append(work)
+        if not work.until:  # no selection draws
+            self.estimate(work)
         return True
 
     def resume(self, work: Work, draws: int) -> None:

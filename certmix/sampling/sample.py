@@ -1,4 +1,4 @@
-"""Classifier + data set -> Statistics: the Monte Carlo draws of Gaussian randomized smoothing.
+"""Classifier + data set -> Statistics: the Monte Carlo draws of randomized smoothing, or all values of splitting noise.
 
 The forward pass is the cost; around it there is one reused buffer, no Python loop per draw, and counting in integers
 on the device. Source of the procedure: Cohen et al. 2019, arXiv:1902.02918, CERTIFY (selection, then fresh draws).
@@ -24,12 +24,16 @@ from certmix.models.own_range import in_range_of
 from certmix.noise import describe_noise, make_noise
 from certmix.runs.draws import (
     MOST_DRAWS,
+    NUM_ESTIMATION,
+    NUM_SELECTION,
     DataRecord,
     Draws,
     ModelRecord,
     SeedSource,
     Votes,
+    check_numbers,
     check_stored_confidence,
+    splitting_values,
 )
 from certmix.runs.manifest import MANIFEST, Environment, Manifest, read_manifest
 from certmix.runs.records import InputRecord
@@ -50,13 +54,13 @@ def sample(
     dataset: OwnData,
     *,
     sigma: float,
-    num_selection: int = 100,
-    num_estimation: int = 10_000,
+    num_selection: int | None = None,
+    num_estimation: int | None = None,
     accurate: torch.nn.Module | None = None,
     seed: int | None = None,
     seed_from: str | None = None,
     out: str | Path | None = None,
-    noise: Literal["auto", "integer", "float"] = "auto",
+    noise: Literal["auto", "integer", "float", "splitting"] = "auto",
     votes: Votes = "hard",
     schedule: Schedule | None = None,
     confidence: float | None = None,
@@ -74,15 +78,18 @@ def sample(
         robust: base classifier h, (batch, *input_shape) in float32 -> (batch, classes); argmax votes, first on ties.
         dataset: inputs with labels: a certmix data set, a torch Dataset of (image, label), or (inputs, labels); in [0, 1],
             8-bit, or of `certmix.as_dataset(..., bounds=(low, high))`.
-        sigma: standard deviation, > 0, in [0, 1] pixel units.
-        num_selection, num_estimation: draws per input, >= 1.
+        sigma: standard deviation, > 0, in [0, 1] pixel units; or Lambda of splitting noise.
+        num_selection, num_estimation: draws per input, >= 1; 100 and 10,000 where left out. Splitting noise takes neither:
+            all its 2 Lambda G values are evaluated.
         accurate: g, whose softmax at the clean input is recorded once per input; certificates never depend on it.
-        seed: in [0, 2**128); None takes fresh operating-system entropy (or the stored run's seed), and records it.
+        seed: in [0, 2**128); None takes fresh operating-system entropy (or the stored run's seed), and records it. It
+            fixes the pixels' offsets of splitting noise, and is then 0 where left out, as in training.
         seed_from: a public text; the seed is then a hash of it and of everything else that defines the draws, so that
             nobody can have tried several.
         out: run folder to write and resume; None keeps the statistics in memory.
         noise: "integer" is the exactly rounded Gaussian on the data set's grid; "float" is float32 noise, whose
-            certificates hold up to rounding; "auto" takes integer wherever the inputs lie on a grid.
+            certificates hold up to rounding; "auto" takes integer wherever the inputs lie on a grid. "splitting" certifies
+            l1 balls with failure probability 0; see `certmix.noise.splitting`.
         votes: "hard" counts classes. "soft" and "both" also store histograms of the class probabilities, from which the
             smoothed probabilities of the paper's Section A.1 are bounded; `certify` takes them by default for "soft".
             Their last bits are the model's own, and may depend on the batch size.
@@ -101,12 +108,14 @@ def sample(
         RunError: `out` is no run, in use, damaged, or from other settings or another model.
     """
     how = execution or Execution()
+    data = as_dataset(dataset)
+    num_selection, num_estimation = _numbers(num_selection, num_estimation, noise, sigma, data.grid_levels)
     _check_arguments(sigma, num_selection, num_estimation, seed, seed_from, on_invalid)
     _check_votes(votes, schedule, num_estimation, sigma)
     if confidence is not None:
         check_stored_confidence(confidence, votes)
-    _check_parts(how, seed, seed_from, out)
-    device, data = choose_device(how.device), as_dataset(dataset)
+    _check_parts(how, seed if noise != "splitting" else 0, seed_from, out)
+    device = choose_device(how.device)
     if data.num_classes < 2:
         raise InvalidArgument(
             f"num_classes must be >= 2, got {data.num_classes} of {data.spec}; labels of a part may show fewer than there "
@@ -133,6 +142,7 @@ def sample(
         schedule=schedule,
         confidence=confidence,
     )
+    check_numbers(draws)
     stored = read_manifest(out) if out is not None and (Path(out) / MANIFEST).exists() else None
     evaluated = compile_model(robust, device) if how.compile else robust
 
@@ -245,6 +255,8 @@ def _with_seed(draws: Draws, seed: int | None, seed_from: str | None, stored: Ma
     if stored is not None and (seed is None or seed == stored.draws.seed):
         kept = stored.draws
         return replace(draws, seed=kept.seed, seed_source=kept.seed_source, seed_text=kept.seed_text)
+    if seed is None and draws.enumerated:
+        return replace(draws, seed=0, seed_source="chosen")
     seed, source = (secrets.randbits(128), "fresh") if seed is None else (seed, "chosen")
     return replace(draws, seed=seed, seed_source=source)
 
@@ -327,6 +339,19 @@ def _check_parts(how: Execution, seed: int | None, seed_from: str | None, out: s
         raise InvalidArgument("several processes need one run folder and no shards; give --out, leave out --shard.")
 
 
+def _numbers(
+    num_selection: int | None, num_estimation: int | None, noise: str, sigma: float, grid_levels: int | None
+) -> tuple[int, int]:
+    """Numbers of draws: those asked for, or the usual ones; of splitting noise, none and all values."""
+    usual = NUM_SELECTION, NUM_ESTIMATION
+    if noise == "splitting" and grid_levels is not None:
+        usual = 0, splitting_values(sigma, grid_levels)
+    return (
+        usual[0] if num_selection is None else num_selection,
+        usual[1] if num_estimation is None else num_estimation,
+    )
+
+
 def _check_arguments(
     sigma: float, num_selection: int, num_estimation: int, seed: int | None, seed_from: str | None, on_invalid: str
 ) -> None:
@@ -334,8 +359,8 @@ def _check_arguments(
         raise InvalidArgument(f"on_invalid must be error or count, got {on_invalid!r}.")
     if not (math.isfinite(sigma) and 0 < sigma <= 1e6):
         raise InvalidArgument(f"sigma must be > 0 and finite (pixel units), got {sigma}; 0.25 is a common start.")
-    for name, value in (("num_selection", num_selection), ("num_estimation", num_estimation)):
-        if not 1 <= value <= MOST_DRAWS:
+    for name, least, value in (("num_selection", 0, num_selection), ("num_estimation", 1, num_estimation)):
+        if not least <= value <= MOST_DRAWS:
             raise InvalidArgument(
                 f"{name} must be >= 1 and at most 10^12, got {value}; the paper draws 100 and 10,000."
             )

@@ -18,7 +18,7 @@ from certmix.sampling.devices import choose_device
 from certmix.training.average import Average
 from certmix.training.checkpoint import EpochReport, TrainingState, read_checkpoint, write_checkpoint
 from certmix.training.inputs import TrainingInputs, crop_and_flip
-from certmix.training.methods import Method
+from certmix.training.methods import Method, noisy
 from certmix.training.network import Start, TrainingNetwork
 from certmix.training.recipe import Recipe, make_optimizer, make_schedule
 
@@ -135,7 +135,7 @@ class _Run:
         loss, right = (sums / seen).tolist()
         if not math.isfinite(loss):
             raise RunError(f"the loss must stay finite, got {loss} in epoch {done + 1}; lower the learning rate.")
-        report = EpochReport(done + 1, loss, right, self._accuracy(0.0), self._accuracy(self.method.sigma or None))
+        report = EpochReport(done + 1, loss, right, self._accuracy(), self._accuracy(under_noise=True))
         scores = [each.score for each in self.state.history if each.score is not None]
         if report.score is not None and report.score > max(scores, default=-1.0):
             self.state.best = {name: value.clone() for name, value in self.state.result.state_dict().items()}
@@ -158,17 +158,17 @@ class _Run:
         return torch.stack([loss.detach(), right]) * len(labels)
 
     @torch.inference_mode()
-    def _accuracy(self, sigma: float | None) -> float | None:
-        """Accuracy on the validation part under noise; None where either is missing."""
-        if self.validation is None or sigma is None:
+    def _accuracy(self, *, under_noise: bool = False) -> float | None:
+        """Accuracy on the validation part, under the method's noise or without; None where either is missing."""
+        if self.validation is None or (under_noise and not self.method.sigma):
             return None
         self.judged.eval()
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
         right = 0
         for rows in torch.split(torch.arange(len(self.validation)), _VALIDATION_BATCH):
             inputs, labels = self.validation.take(rows)
-            if sigma:
-                inputs = inputs + sigma * torch.randn(inputs.shape, generator=generator, device=self.device)
+            if under_noise:
+                inputs = noisy(self.method, inputs, generator)
             right += int((self.judged(inputs).argmax(dim=1) == labels).sum())
         self.network.train()
         return right / len(self.validation)

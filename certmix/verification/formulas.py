@@ -72,8 +72,8 @@ def certifies(certifier: str, bounds: Bounds, weight: Any, radius: Any, *, lipsc
     """Whether theory certifies `radius` (in units of sigma) from (p_A, p_B) at this weight, from the formulas alone.
 
     Args:
-        certifier: "exact" (margin of two half-spaces), "theorem-a1", "theorem-3.5", "theorem-3.5-paper" or
-            "lipschitz-smoothed".
+        certifier: "exact" (margin of two half-spaces), "theorem-a1", "theorem-3.5", "theorem-3.5-paper",
+            "lipschitz-smoothed", or "theorem-3.5-l1", where sigma is Lambda.
         bounds: p_A and p_B.
         weight: mixing weight.
         radius: in units of sigma, >= 0.
@@ -170,6 +170,8 @@ def _envelope(certifier: str, bounds: Bounds, radius: Any, lipschitz: Any = None
     if certifier == "exact":
         top = _mp.ncdf(_quantile(p_a) - radius) if p_a > 0 else _mp.mpf(0)
         return top, _mp.ncdf(_quantile(p_b) + radius) if p_b < 1 else _mp.mpf(1)
+    if certifier == "theorem-3.5-l1":
+        return p_a - radius / 2, p_b + radius / 2
     if certifier not in ("theorem-3.5", "theorem-3.5-paper"):
         raise InvalidArgument(f"certifier to check must be one with a formula here, got {certifier!r}.")
     constant = _mp.sqrt(2 / _mp.pi) if certifier == "theorem-3.5-paper" else 1 / _mp.sqrt(2 * _mp.pi)

@@ -1,6 +1,8 @@
 """Every stated radius recomputed from the counts in 50-digit arithmetic that shares no code with the certifiers."""
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +24,7 @@ from certmix.verification.formulas import (
 )
 from certmix.verification.redraw import Verification
 
+_HAIR = number(1e-40)  # relative to 1, far above the rounding of 50 digits
 LOSS = 1e-6  # sigmas; a radius further below the recomputed one is reported too
 
 
@@ -56,6 +59,9 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         err = promise.failure_probability
         if schedule is not None:  # what the look where this input stopped may spend
             err = float(schedule.spent_at(statistics.estimation_draws[row]))
+        if draws.enumerated:
+            _check_enumerated(statistics, certificates, row, result)
+            continue
         if means is not None:
             winner = int(means.prediction[row])
             bounds = number(float(means.top_lower[row])), number(float(means.rival_upper[row]))
@@ -75,6 +81,33 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
                 result.differences.append(f"{said} is above what the votes support")
             elif _certifies(rule, certificates.certifier, bounds, inside + LOSS, lipschitz):
                 result.differences.append(f"{said} is over {LOSS:g} sigma below the recomputed one")
+
+
+def _check_enumerated(statistics: Statistics, certificates: Certificates, row: int, result: Verification) -> None:
+    """As `check_certificates`, one input of splitting noise: at the farthest grid input in each ball, whose l1 distance is a
+    whole number of steps, the rule must still hold strictly; two steps farther it must not."""
+    levels = statistics.draws.grid_levels
+    assert levels is not None
+    winner, counts, total = row_votes(
+        statistics, row, certificates.promise.confidence if certificates.promise else None
+    )
+    rival = max(count for i, count in enumerate(counts) if i != winner)
+    bounds = number(counts[winner] if winner >= 0 else 0) / total, number(rival) / total
+    where = f"input {statistics.indices[row]}, {certificates.certifier}"
+    if int(certificates.prediction[row]) != winner:
+        result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
+    for position, rule in enumerate(certificates.rules):
+        result.certificates_checked += 1
+        stated = float(certificates.radius[position, row])
+        said = f"{where}, {rule.label}: radius {stated:.9g}"
+        farthest = math.ceil(Fraction(stated) * levels) - 1  # whole steps inside the open ball
+        # In units of Lambda, total / 2 steps; the formulas take the end of an open ball, hence the last digits.
+        if stated > 0 and not _certifies(
+            rule, certificates.certifier, bounds, number(2 * farthest) / total + _HAIR, None
+        ):
+            result.differences.append(f"{said} is above what the votes support")
+        elif _certifies(rule, certificates.certifier, bounds, number(2 * (farthest + 2)) / total, None):
+            result.differences.append(f"{said} is over two steps of the grid below the recomputed one")
 
 
 def _about_this_run(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> bool:
@@ -131,7 +164,9 @@ def row_votes(statistics: Statistics, row: int, confidence: float | None) -> tup
     counts, invalid = statistics.estimation_counts[row].tolist(), int(statistics.estimation_invalid[row])
     total = sum(counts) + invalid + int(statistics.estimation_deferred[row])
     if confidence is None or statistics.soft is None:
-        selection = statistics.selection_counts[row]
+        selection = (
+            statistics.estimation_counts[row] if statistics.draws.enumerated else statistics.selection_counts[row]
+        )
         return int(selection.argmax()) if selection.sum() else -1, [*counts, invalid], total
     soft, counts = statistics.soft, [0] * statistics.num_classes + [invalid]
     bins = soft.estimation.counts[row].tolist()

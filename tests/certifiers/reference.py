@@ -1,4 +1,4 @@
-"""The four radii in mpmath at 50 digits, from the formulas alone: an independent route for the tests."""
+"""The radii in mpmath at 50 digits, from the formulas alone: an independent route for the tests."""
 
 import functools
 from fractions import Fraction
@@ -20,7 +20,7 @@ def radii(top: float, rival: float, weight: float, start: float) -> dict[str, mp
     """Certifier name -> radius in units of sigma; `start` is where the search for the exact root begins."""
     with mp.workdps(DIGITS):
         if excess_margin(top, rival, weight) <= 0:
-            return dict.fromkeys(("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper"), mpf(0))
+            return dict.fromkeys(("exact", "theorem-a1", "theorem-3.5", "theorem-3.5-paper", "theorem-3.5-l1"), mpf(0))
         p_top, a = mpf(top), mpf(weight)
         p_rival, mu = min(mpf(rival), 1 - p_top), (1 - a) / a
         paper, tight = mpmath.sqrt(2 / mp.pi), 1 / mpmath.sqrt(2 * mp.pi)
@@ -29,6 +29,7 @@ def radii(top: float, rival: float, weight: float, start: float) -> dict[str, mp
             "theorem-a1": (quantile(a * p_top) - quantile((1 - a) + a * p_rival)) / 2,
             "theorem-3.5": (p_top - p_rival - mu) / (2 * tight),
             "theorem-3.5-paper": (p_top - p_rival - mu) / (2 * paper),
+            "theorem-3.5-l1": p_top - p_rival - mu,
         }
 
 

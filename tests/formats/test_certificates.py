@@ -67,7 +67,10 @@ def test_a_chain_comes_back_too_and_only_by_itself(tmp_path):
         return tree["certificates"][0]["rules"]
 
     for change, message in (
-        (lambda tree: rules_of(tree).append(LinearRule(1.0).to_json()), "must hold a chain by itself, got 2 rules"),
+        (
+            lambda tree: rules_of(tree).append(LinearRule(1.0).to_json()),
+            "must hold a chain by itself, in l2, got 2 rules",
+        ),
         (lambda tree: rules_of(tree)[0]["thresholds"].pop(), "a chain of 2 runs needs as many thresholds, got 1"),
         (lambda tree: rules_of(tree)[0].update(sigmas=[0.5, 0.0]), "sigma must be > 0"),
         (lambda tree: rules_of(tree)[0].update(parameter=1), "must hold known fields only, got parameter"),

@@ -24,7 +24,7 @@ def test_noise_is_chosen_by_the_grid():
     )
     with pytest.raises(InvalidArgument, match="needs inputs on a grid"):
         describe_noise("integer", sigma=0.25, size=64, grid_levels=None)
-    with pytest.raises(InvalidArgument, match="must be auto, integer or float"):
+    with pytest.raises(InvalidArgument, match="must be auto, integer, float or splitting"):
         describe_noise("gauss", sigma=0.25, size=64, grid_levels=None)
 
 

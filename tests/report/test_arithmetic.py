@@ -51,7 +51,9 @@ def theorem_a1(top, rival, a):
 
 def unrounded(rule, name, top, rival, parameter):
     """Radii in units of sigma."""
-    slope = {"theorem-3.5": 1 / np.sqrt(2 * np.pi), "theorem-3.5-paper": np.sqrt(2 / np.pi)}.get(name)
+    slope = {"theorem-3.5": 1 / np.sqrt(2 * np.pi), "theorem-3.5-paper": np.sqrt(2 / np.pi), "theorem-3.5-l1": 0.5}.get(
+        name
+    )
     if rule == "threshold":
         if slope:
             return np.maximum(np.minimum((top - rival) / (2 * slope), (top - parameter) / slope), 0.0)

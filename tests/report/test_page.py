@@ -72,10 +72,10 @@ def test_what_the_page_leaves_out_is_said(tmp_path):
     assert "at the floor of its gate" in report_of(folders[0]).left_out
 
 
-def test_noise_whose_certificates_the_page_cannot_move_is_refused(tmp_path):
+def test_runs_of_two_norms_are_refused(tmp_path):
     runs = read_runs([write_run(tmp_path / "run", inputs=5)])
     noise = replace(runs[0].statistics.draws.noise, kind="splitting")
     draws = replace(runs[0].statistics.draws, noise=noise)
     statistics = replace(runs[0].statistics, manifest=replace(runs[0].statistics.manifest, draws=draws))
-    with pytest.raises(InvalidArgument, match="must be of Gaussian noise, .* of splitting noise"):
-        build_report([replace(runs[0], statistics=statistics)], [Promise()])
+    with pytest.raises(InvalidArgument, match="runs of one norm, got l1 and l2"):
+        build_report([runs[0], replace(runs[0], statistics=statistics)], [Promise(), Promise(0.0)])

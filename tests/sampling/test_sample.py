@@ -182,7 +182,7 @@ def test_a_model_of_the_wrong_shape_is_refused(dataset, model, message):
         ({"batch_size": 0}, "batch_size must be in"),
         ({"seed": 2**128}, "seed must be in"),
         ({"on_invalid": "ignore"}, "on_invalid must be error or count"),
-        ({"noise": "uniform"}, "noise must be auto, integer or float"),
+        ({"noise": "uniform"}, "noise must be auto, integer, float or splitting"),
         ({"device": "gpu"}, "device must be auto, cpu"),
     ],
 )

@@ -10,7 +10,7 @@ import certmix
 from certmix.errors import InvalidArgument
 from certmix.models import make_architecture
 from certmix.training.loop import fit
-from certmix.training.methods import METHODS, Adversarial, Consistency, Gaussian, SmoothAdv, make_method
+from certmix.training.methods import METHODS, Adversarial, Consistency, Gaussian, SmoothAdv, Splitting, make_method
 from certmix.training.methods.consistency import disagreement
 from certmix.training.methods.smoothadv import soft_vote_loss
 from certmix.training.network import Start
@@ -21,6 +21,7 @@ SETTINGS = [
     Consistency(0.25, consistency_weight=5.0),
     SmoothAdv(0.25, attack_radius=0.25, attack_steps=1, warm_up=2),
     Adversarial(0.05, attack_steps=2),
+    Splitting(0.5, levels=16),
 ]
 
 
@@ -117,7 +118,7 @@ def test_the_attack_radius_warms_up_by_epochs():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("macer", {}, "method must be one of gaussian, consistency, smoothadv, adversarial, got 'macer'"),
+        ("macer", {}, "method must be one of gaussian, consistency, smoothadv, adversarial, splitting, got 'macer'"),
         ("gaussian", {"copies": 2}, "method gaussian takes sigma, got copies; leave it out"),
         ("gaussian", {"sigma": -1.0}, "sigma must be >= 0"),
         ("smoothadv", {"sigma": 0.5}, "method smoothadv needs attack_radius"),

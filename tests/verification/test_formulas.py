@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_PAPER
+from certmix.certifiers.envelope import EXACT, THEOREM_3_5, THEOREM_3_5_L1, THEOREM_3_5_PAPER
 from certmix.errors import InvalidArgument
 from certmix.rules.chain import chain_radius
 from certmix.rules.family import family_radius, family_score
@@ -27,7 +27,12 @@ from tests.rules.scenes import random_bounds
 
 SEED = datetime.date.today().toordinal()
 POINTS = int(os.environ.get("CERTMIX_POINTS", "240"))
-ENVELOPES = {"exact": EXACT, "theorem-3.5": THEOREM_3_5, "theorem-3.5-paper": THEOREM_3_5_PAPER}
+ENVELOPES = {
+    "exact": EXACT,
+    "theorem-3.5": THEOREM_3_5,
+    "theorem-3.5-paper": THEOREM_3_5_PAPER,
+    "theorem-3.5-l1": THEOREM_3_5_L1,
+}
 
 
 def _numbers(*values):

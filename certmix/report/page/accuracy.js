@@ -5,7 +5,7 @@ class AccuracyView {
     Object.assign(this, { report, state, changed, section: document.getElementById("accuracy-chart").closest("section") });
     const percent = (share) => Math.round(100 * share);
     this.chart = new Chart(document.getElementById("accuracy-chart"), {
-      x: { low: 0, high: report.reach * 1.02, label: "ℓ₂ radius r (pixel units)" },
+      x: { low: 0, high: report.reach * 1.02, label: report.radiusAxis },
       y: { low: 0, high: 1, label: "inputs right and certified (%)", ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], text: percent },
     }, () => this.update());
     this.chart.onDrag((r) => changed({ r }));

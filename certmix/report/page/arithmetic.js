@@ -97,7 +97,7 @@ function marginRoot(zTop, zRival, weight, guess = 0) {
 const quantileOf = (lower, upper) => (lower < 0.5 ? quantile(lower) : -quantile(upper));
 
 /** Lipschitz constant of a smoothed probability per unit of sigma. */
-const SLOPES = { "theorem-3.5": 1 / Math.sqrt(2 * Math.PI), "theorem-3.5-paper": Math.sqrt(2 / Math.PI) };
+const SLOPES = { "theorem-3.5": 1 / Math.sqrt(2 * Math.PI), "theorem-3.5-paper": Math.sqrt(2 / Math.PI), "theorem-3.5-l1": 0.5 };
 
 /** (certifier, rule) -> radius in units of sigma from p_A, p_B (at most 1 - p_A), their z, and the rule's parameter. */
 const RADIUS = {

@@ -73,7 +73,8 @@ class Run {
     const method = RADIUS[how.rule][how.certifier];
     if (!method || this.prediction[row] === this.none) return 0;
     const t = method(this.top[row], this.rival[row], this.zTop[row], this.zRival[row], how.parameter, (guess + this.moved) / this.sigma);
-    return t > 0 ? Math.max(t * this.sigma - this.moved, 0) : 0;
+    const r = t > 0 ? Math.max(t * this.sigma - this.moved, 0) : 0;
+    return this.grid ? Math.ceil(r * this.grid - 1e-9) / this.grid : r; // see next_on_grid in certify.py
   }
 
   /** Radii of all inputs, and, ascending, those of the inputs that are right and certified. */
@@ -113,9 +114,11 @@ class Report {
     Object.assign(this, raw);
     this.runs = raw.runs.map((run, number) => new Run(run, number));
     this.lower = Object.fromEntries(Object.entries(raw.lower).map(([size, packed]) => [size, unpack(packed)]));
-    const alone = { rule: "linear", certifier: "exact", parameter: 1 };
+    const alone = { rule: "linear", certifier: this.certifiers[0].name, parameter: 1 };
     this.reach = Math.max(1e-3, ...this.runs.map((run) => run.certify(alone).reached.at(-1) || 0));
   }
+
+  get radiusAxis() { return `${this.norm === "l1" ? "ℓ₁" : "ℓ₂"} radius r (pixel units)`; }
 
   /** Decimals of a radius that a reader chooses: it is certified as it is written. */
   get digits() { return Math.max(3 - Math.floor(Math.log10(this.reach)), 1); }

@@ -6,7 +6,7 @@ class FrontierView {
     this.section = document.getElementById("frontier");
     const percent = (share) => Math.round(100 * share);
     this.chart = new Chart(document.getElementById("frontier-chart"), {
-      x: { low: 0, high: report.reach * 1.02, label: "ℓ₂ radius r (pixel units)" },
+      x: { low: 0, high: report.reach * 1.02, label: report.radiusAxis },
       y: { low: 0, high: 1, label: "inputs right and certified (%)", ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], text: percent },
     }, () => this.update());
     this.chart.onDrag((r) => changed({ r }));

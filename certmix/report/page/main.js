@@ -21,8 +21,8 @@ class State {
   constructor(report) {
     this.report = report;
     for (const rule of report.rules) this[rule.title] = rule.start;
-    const first = report.runs[0], alone = { rule: "linear", certifier: "exact", parameter: 1 };
-    Object.assign(this, { rule: "linear", certifier: "exact", r: Number((0.25 * report.reach).toPrecision(1)), run: 0, row: null, scale: "linear",
+    const first = report.runs[0], alone = { rule: "linear", certifier: report.certifiers[0].name, parameter: 1 };
+    Object.assign(this, { ...alone, r: Number((0.25 * report.reach).toPrecision(1)), run: 0, row: null, scale: "linear",
       sort: "index", descending: false, filter: "", show: "all", page: 0 });
     this.target = first.steps.linear ? first.clean(alone) / first.size : 0;
     this.initial = { ...this };
@@ -35,7 +35,8 @@ class State {
   settle() {
     const { report } = this, inside = (value, low, high, other) => (value >= low && value <= high ? value : other);
     if (!report.rules.some((rule) => rule.kind === this.rule)) this.rule = this.initial.rule;
-    if (!(this.certifier in RADIUS[this.rule])) this.certifier = "exact";
+    const known = report.certifiers.some(({ name }) => name === this.certifier);
+    if (!known || !(this.certifier in RADIUS[this.rule])) this.certifier = this.initial.certifier;
     for (const rule of report.rules) this[rule.title] = inside(this[rule.title], rule.low, rule.high, rule.start);
     this.r = report.chosenRadius(inside(this.r, 0, report.reach, this.initial.r));
     this.target = inside(this.target, 0, 1, this.initial.target);

@@ -34,7 +34,7 @@ function marginFigure(report, run, row, how) {
   for (const at of [0, 0.5, 1]) {
     grid.append(svg("line", { x1: left, x2: right, y1: y(at), y2: y(at) }), svg("text", { x: left - 6, y: y(at) + 3.5, "text-anchor": "end" }, String(at)));
   }
-  grid.append(svg("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle", class: "name" }, "ℓ₂ radius (pixel units)"));
+  grid.append(svg("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle", class: "name" }, report.radiusAxis));
   made.append(grid);
   for (const [name, points] of drawn) {
     const d = points.map(([r, value]) => `${x(r).toFixed(1)} ${y(value).toFixed(1)}`).join("L");

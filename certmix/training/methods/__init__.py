@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from certmix.errors import InvalidArgument
@@ -11,8 +12,19 @@ from certmix.training.methods.adversarial import Adversarial
 from certmix.training.methods.consistency import Consistency
 from certmix.training.methods.gaussian import Gaussian
 from certmix.training.methods.smoothadv import SmoothAdv
+from certmix.training.methods.splitting import Splitting
 
-__all__ = ["METHODS", "Adversarial", "Consistency", "Gaussian", "Method", "SmoothAdv", "make_method"]
+__all__ = [
+    "METHODS",
+    "Adversarial",
+    "Consistency",
+    "Gaussian",
+    "Method",
+    "SmoothAdv",
+    "Splitting",
+    "make_method",
+    "noisy",
+]
 
 
 class Method(Protocol):
@@ -20,7 +32,7 @@ class Method(Protocol):
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the noise in training, >= 0, pixel units."""
+        """Standard deviation of the noise in training, >= 0, pixel units; Lambda of splitting noise."""
         ...
 
     def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor, epochs_done: float) -> tuple[Tensor, Tensor]:
@@ -40,7 +52,15 @@ METHODS: dict[str, Callable[..., Method]] = {
     "consistency": Consistency,
     "smoothadv": SmoothAdv,
     "adversarial": Adversarial,
+    "splitting": Splitting,
 }
+
+
+def noisy(method: Method, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Inputs under the noise of a method, drawn anew from a generator of their device."""
+    if isinstance(method, Splitting):
+        return method.split(inputs, generator)
+    return inputs + method.sigma * torch.randn(inputs.shape, generator=generator, device=inputs.device)
 
 
 def make_method(name: str, **settings: float | str) -> Method:
