@@ -14,6 +14,7 @@ from scipy import special
 
 from certmix.clean_accuracy import right_weights
 from certmix.errors import InvalidArgument
+from certmix.tables import shapes_repr
 
 Floats = NDArray[np.float64]
 FLOAT32_WIDTH = 1e-4  # narrower intervals of shifts are passed over: a float32 network might not hit them
@@ -32,6 +33,8 @@ class Shift:
     value: float
     clean_accuracy: float
     gate: Floats
+
+    __repr__ = shapes_repr
 
 
 def calibrated_shift(

@@ -182,7 +182,7 @@ def _of_run(run: "Run", sources: Sources) -> "tuple[torch.nn.Module, torch.nn.Mo
     draws = run.statistics.draws
     places = Places(accurate=sources.accurate, model=sources.model, trust_model=sources.trust_model)
     h, g = load_models(draws, places)
-    check_models(draws, h, None if sources.accurate else g, run.name)
+    check_models(draws, run.name, robust=h, accurate=None if sources.accurate else g)
     return h, _typed_accurate(sources) if g is None else g
 
 

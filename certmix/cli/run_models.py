@@ -88,7 +88,7 @@ def check_parts(parts: Parts, draws: "Draws", run: Path) -> None:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
         )
-    check_models(draws, parts.robust, parts.accurate, str(run))
+    check_models(draws, str(run), robust=parts.robust, accurate=parts.accurate)
 
 
 def load_parts(draws: "Draws", places: Places) -> Parts:
@@ -115,7 +115,7 @@ def load_models(draws: "Draws", places: Places) -> "tuple[torch.nn.Module, torch
     return _load(draws.model, "--robust", places.robust, places), g
 
 
-def check_models(draws: "Draws", robust: "torch.nn.Module", accurate: "torch.nn.Module | None", name: str) -> None:
+def check_models(draws: "Draws", name: str, *, robust: "torch.nn.Module", accurate: "torch.nn.Module | None") -> None:
     """Raise InvalidArgument where a model is not, by its sha256, the one that the run of that name was drawn from."""
     from certmix.errors import InvalidArgument
     from certmix.models import fingerprint

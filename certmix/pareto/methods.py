@@ -15,6 +15,7 @@ from certmix.pareto.chains import chain_candidate, choose_chain
 from certmix.pareto.frontier import Entry, admissible, split_rows
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 from certmix.rules import Rule, rule_named
+from certmix.tables import shapes_repr
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -45,6 +46,8 @@ class Method:
     radius: NDArray[np.float64]
     right: NDArray[np.bool_]
     certifier: str = "exact"
+
+    __repr__ = shapes_repr
 
 
 def compare_methods(

@@ -67,7 +67,7 @@ def test_the_supposition_is_written_and_cannot_be_left_out(drawn, made, tmp_path
     assert np.array_equal(read.radius, made.radius)
     silent = Verification()
     check_certificates(drawn["float"], replace(made, promise=replace(made.promise, lipschitz=None)), silent)
-    assert "needs lipschitz" in silent.differences[0]
+    assert "states no Lipschitz constant" in silent.differences[0]
     smaller = replace(made, promise=replace(made.promise, lipschitz=2 * CONSTANT))
     assert any("above what the votes support" in line for line in _differences(drawn["float"], smaller))
 

@@ -110,7 +110,7 @@ def test_verify_names_a_claim_that_the_votes_do_not_support(stored, tmp_path, na
     for text, holds in ((result_text(result), True), (result_text(forged), False)):
         write_certificates(tmp_path, made, summaries={"result.json": text}, force=True)
         found = Verification()
-        check_published(statistics, tmp_path, found)
+        check_published([statistics], tmp_path, found)
         assert found.holds == holds, found.differences
     (line,) = found.differences
     assert line.startswith(f"result.json: rows[0].{where}")
@@ -127,7 +127,7 @@ def test_a_result_without_certificates_is_a_difference(stored, tmp_path):
     _, statistics, made = stored
     (tmp_path / "result.json").write_text(result_text(result_of(statistics, made)))
     found = Verification()
-    assert check_published(statistics, tmp_path, found) == []
+    assert check_published([statistics], tmp_path, found) == []
     assert found.differences[0].startswith("result.json: rows")
 
 

@@ -168,7 +168,7 @@ def test_real_valued_certificates_give_up_the_quantisation_distance(scene):
     result = Verification()
     check_certificates(statistics, anywhere, result)
     assert result.holds, result.differences
-    with pytest.raises(InvalidArgument, match="real_valued and confidence must be left out with bounds"):
+    with pytest.raises(InvalidArgument, match="real_valued, confidence and lipschitz must be left out"):
         certmix.certify(bound_probabilities([[5, 0]], [[90, 10]], sigma=0.5), real_valued=True)
     floats = certmix.sample(scene[0], scene[2], sigma=0.5, num_estimation=20, noise="float", seed=1)
     with pytest.raises(InvalidArgument, match="integer noise"):
