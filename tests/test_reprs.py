@@ -63,10 +63,11 @@ INTERNAL = [
         "judge.Stakes",
         "judge.Verdict",
         "payload.RunData",
+        "predictor.Drawn",
         "records.InputRecord",
         "records.PartialRecord",
+        "votes.ClassVotes",
     ),
-    *("shift.Shift", "votes.ClassVotes"),
 ]
 
 

@@ -298,7 +298,7 @@ CERTIFICATES = {
     "radii": ({"rows": _larger}, "is above what the votes support"),
     "sigma and radii": ({"rows": _larger, "about": lambda tree: tree.update(sigma=0.625)}, "sigma of the certificates"),
     "failure probability": ({"about": _head(failure_probability=1e-4)}, "is above what the votes support"),
-    "votes": ({"about": _head(votes="soft")}, "is not the recomputed"),
+    "votes": ({"about": _head(votes="soft")}, "above what the votes support"),
     "off the grid": ({"about": _head(real_valued=True)}, "is above what the votes support"),
     "inputs left out": ({"rows": lambda rows: rows.__delitem__(slice(0, None, 4))}, "indices of the certificates"),
 }
