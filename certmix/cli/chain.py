@@ -25,7 +25,6 @@ from certmix.cli.values import Numbers
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
-    from certmix.pareto import ChainCandidate
     from certmix.runs.store import Statistics
 
 _OBJECTIVE = Numbers((0.25, 0.5, 0.75))
@@ -155,32 +154,17 @@ def _chosen(
 ) -> Row:
     """The chain that certifies most on some inputs, on the others."""
     from certmix.certification.chain import certify_chain
-    from certmix.errors import InvalidArgument
-    from certmix.pareto import chain_candidate, choose_thresholds, split_rows
+    from certmix.pareto import chain_candidate, choose_chain, split_rows
     from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     choose, report = split_rows(len(statistics[0]), split, seed)
-    radii = (objective or _OBJECTIVE).values
-    best: tuple[float, tuple[float, ...], ChainCandidate] | None = None
-    refused: InvalidArgument | None = None
+    err = failure_probability or DEFAULT_FAILURE_PROBABILITY
     kappas: list[float | None] = [*confidences] if confidences else [None]
-    for kappa in kappas:
-        candidate = chain_candidate(
-            statistics, failure_probability=failure_probability or DEFAULT_FAILURE_PROBABILITY, confidence=kappa
-        )
-        try:
-            thresholds, score = choose_thresholds(candidate, choose, target=target, radii=radii, certifier=certifier)
-        except InvalidArgument as error:  # another confidence may reach the target
-            refused = error
-            continue
-        if best is None or score > best[0]:
-            best = score, thresholds, candidate
-    if best is None:
-        assert refused is not None
-        raise refused
-    _, thresholds, candidate = best
-    made = certify_chain(candidate.bounds.rows(report), thresholds, certifier=certifier)
-    return candidate.clean_accuracy(thresholds, report), made
+    candidates = [chain_candidate(statistics, failure_probability=err, confidence=kappa) for kappa in kappas]
+    radii = (objective or _OBJECTIVE).values
+    best, thresholds = choose_chain(candidates, choose, target=target, radii=radii, certifier=certifier)
+    made = certify_chain(candidates[best].bounds.rows(report), thresholds, certifier=certifier)
+    return candidates[best].clean_accuracy(thresholds, report), made
 
 
 def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict[str, Any]:

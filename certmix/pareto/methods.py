@@ -145,6 +145,6 @@ def _chain(
         CHAIN,
         nodes + ("" if sure is None else f", confident at {sure:.4g}"),
         candidate.clean_accuracy(thresholds, report),
-        np.atleast_2d(made.radius)[0],
+        made.radius[0],
         made.prediction == made.labels,
     )

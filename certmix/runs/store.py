@@ -120,7 +120,7 @@ def read_statistics(*run_folders: str | Path) -> Statistics:
         manifest = read_manifest(folder)
         refuse_disagreement(first.draws, manifest.draws, folder, parts=True)
         records += read_shards(Path(folder), manifest)
-    return from_records(_without_repeats(records, "the folders"), first)
+    return from_records(without_repeats(records, "the folders"), first)
 
 
 def refuse_disagreement(stored: Draws, asked: Draws, folder: str | Path, *, parts: bool = False) -> None:
@@ -135,20 +135,29 @@ def shard_name(content: bytes, first: int, rows: int) -> str:
     return f"{first:08d}-{rows}-{hashlib.sha256(content).hexdigest()[:32]}.parquet"
 
 
+def shard_rows(path: Path) -> int:
+    """How many inputs a shard holds, as its name says; 0 where it says nothing."""
+    _, rows, *_ = [*path.stem.split("-"), "", ""]
+    return int(rows) if rows.isdecimal() else 0
+
+
 def read_shards(folder: Path, manifest: Manifest) -> list[InputRecord]:
     """Every record of a run folder. Raises RunError where a shard is damaged, foreign, or not what the manifest says."""
-    records: list[InputRecord] = []
     most = manifest.draws.dataset.inputs
-    for path in sorted((folder / SHARDS).glob("*.parquet")):
-        table = _read_shard(path, manifest.draws, most)
-        records += from_table(table, manifest.draws, f"shard {path}")
-    made = _without_repeats(records, str(folder))
+    paths = sorted((folder / SHARDS).glob("*.parquet"))
+    made = without_repeats([record for path in paths for record in read_shard(path, manifest)], str(folder))
     if len(made) > most:
         raise RunError(f"{folder} holds {len(made)} inputs, its manifest says {most}; rows were added to it.")
     return made
 
 
-def _read_shard(path: Path, draws: Draws, most: int) -> pa.Table:
+def read_shard(path: Path, manifest: Manifest) -> list[InputRecord]:
+    """Records of one shard; raises as `read_shards`."""
+    table = _read_table(path, manifest.draws, manifest.draws.dataset.inputs)
+    return from_table(table, manifest.draws, f"shard {path}")
+
+
+def _read_table(path: Path, draws: Draws, most: int) -> pa.Table:
     remedy = "delete that file and run the same command again: only its inputs are drawn anew."
     values = most * most_values(draws)
     try:
@@ -167,7 +176,7 @@ def _read_shard(path: Path, draws: Draws, most: int) -> pa.Table:
     return table
 
 
-def _without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRecord]:
+def without_repeats(records: Sequence[InputRecord], where: str) -> list[InputRecord]:
     """Each input once; the same input with the same votes is one observation, with other votes an error."""
     by_index: dict[int, InputRecord] = {}
     for record in records:

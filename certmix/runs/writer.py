@@ -22,7 +22,15 @@ from certmix.runs.records import (
     partials_to_table,
     to_table,
 )
-from certmix.runs.store import SHARDS, read_shards, refuse_disagreement, shard_name
+from certmix.runs.store import (
+    SHARDS,
+    read_shard,
+    read_shards,
+    refuse_disagreement,
+    shard_name,
+    shard_rows,
+    without_repeats,
+)
 
 PARTIAL = "partial-{}.parquet"
 _MOST_PENDING = 500  # records held in memory
@@ -95,16 +103,17 @@ class RunWriter:
         if len(self._pending) >= _MOST_PENDING or time.monotonic() - self._last_flush >= self._flush_seconds:
             self.flush()
 
-    def flush(self) -> None:
-        """Write what is pending as one shard."""
+    def flush(self) -> Path | None:
+        """Write what is pending as one shard; returns its path."""
         self._last_flush = time.monotonic()
         if not self._pending:
-            return
+            return None
         content = _parquet(to_table(self._pending, self.manifest.draws))
         name = shard_name(content, self._pending[0].index, len(self._pending))
         with _writing(self.folder):
             write_whole(self.folder / SHARDS / name, content, force=True)
         self._pending = []
+        return self.folder / SHARDS / name
 
     def save_if_due(self, states: Callable[[], Sequence[PartialRecord]]) -> None:
         """Store finished and unfinished inputs when `flush_seconds` have passed: long inputs lose no more than that."""
@@ -138,6 +147,30 @@ class RunWriter:
         """Nothing is under way any more."""
         for path in self.folder.glob(PARTIAL.format("*")):
             path.unlink(missing_ok=True)
+
+    def merge_shards(self) -> None:
+        """Put small shards together, into ones of 500 inputs and up, when all is drawn and no other rank writes any more."""
+        waiting: list[Path] = []
+        inputs = 0
+        for path in sorted((self.folder / SHARDS).glob("*.parquet")):
+            rows = shard_rows(path)
+            if rows < _MOST_PENDING:
+                waiting, inputs = [*waiting, path], inputs + rows
+            if inputs >= _MOST_PENDING:
+                self._merge(waiting)
+                waiting, inputs = [], 0
+        self._merge(waiting)
+
+    def _merge(self, paths: Sequence[Path]) -> None:
+        """One shard is written before the others go: what a kill leaves twice is one observation."""
+        if len(paths) < 2:
+            return
+        records = [record for path in paths for record in read_shard(path, self.manifest)]
+        self._pending = sorted(without_repeats(records, str(self.folder)), key=lambda record: record.index)
+        merged = self.flush()
+        for path in paths:
+            if path != merged:
+                path.unlink()
 
     def record_audit(self, summary: Mapping[str, object]) -> None:
         """Append a summary of the noise audit to the manifest."""

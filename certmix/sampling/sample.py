@@ -209,6 +209,7 @@ def _draw_into(
             writer.record_audit(made)
         if group.leads:
             writer.drop_partial()
+        group.share("merged", writer.merge_shards)  # the others read the run when it is as it stays
 
 
 def _shared(how: Execution, make: Callable[[], Manifest], where: str) -> Manifest:

@@ -49,23 +49,21 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
         _check_soft(statistics, certificates, promise, result)
         return
     draws, schedule = statistics.draws, statistics.draws.schedule
-    offset = draws.quantisation_distance if promise.real_valued else 0.0
-    sigma, means = number(statistics.sigma), None
+    means = None
     if promise.votes == "soft":
         means = bound_statistics(statistics, promise)
         result.remarks.append("mean bounds of soft votes were recomputed in float64, not by independent arithmetic")
-    lipschitz = None if promise.lipschitz is None else number(promise.lipschitz) * sigma
+    lipschitz = None if promise.lipschitz is None else number(promise.lipschitz) * number(statistics.sigma)
     for row, index in enumerate(statistics.indices.tolist()):
-        err = promise.failure_probability
-        if schedule is not None:  # what the look where this input stopped may spend
-            err = float(schedule.spent_at(statistics.estimation_draws[row]))
         if draws.enumerated:
-            _check_enumerated(statistics, certificates, row, result)
-            continue
-        if means is not None:
+            winner, bounds = exact_shares(statistics, row, confidence=promise.confidence)
+        elif means is not None:
             winner = int(means.prediction[row])
             bounds = number(float(means.top_lower[row])), number(float(means.rival_upper[row]))
         else:
+            err = promise.failure_probability
+            if schedule is not None:  # what the look where this input stopped may spend
+                err = float(schedule.spent_at(statistics.estimation_draws[row]))
             winner, bounds = pair_bounds(
                 statistics, row, failure_probability=err, share=promise.share, confidence=promise.confidence
             )
@@ -76,38 +74,28 @@ def check_certificates(statistics: Statistics, certificates: Certificates, resul
             result.certificates_checked += 1
             stated = float(certificates.radius[position, row])
             said = f"{where}, {rule.label}: radius {stated:.9g}"
-            inside = (number(stated) + number(offset)) / sigma
+            inside, beyond, apart = _ends(statistics, stated, promise)
             if stated > 0 and not _certifies(rule, certificates.certifier, bounds, inside, lipschitz):
                 result.differences.append(f"{said} is above what the votes support")
-            elif _certifies(rule, certificates.certifier, bounds, inside + LOSS, lipschitz):
-                result.differences.append(f"{said} is over {LOSS:g} sigma below the recomputed one")
+            elif _certifies(rule, certificates.certifier, bounds, beyond, lipschitz):
+                result.differences.append(f"{said} is over {apart} below the recomputed one")
 
 
-def _check_enumerated(statistics: Statistics, certificates: Certificates, row: int, result: Verification) -> None:
-    """As `check_certificates`, one input of splitting noise: at the farthest grid input in each ball, whose l1 distance is a
-    whole number of steps, the rule must still hold strictly; two steps farther it must not."""
-    levels = statistics.draws.grid_levels
-    assert levels is not None
-    winner, counts, total = row_votes(
-        statistics, row, certificates.promise.confidence if certificates.promise else None
-    )
-    rival = max(count for i, count in enumerate(counts) if i != winner)
-    bounds = number(counts[winner] if winner >= 0 else 0) / total, number(rival) / total
-    where = f"input {statistics.indices[row]}, {certificates.certifier}"
-    if int(certificates.prediction[row]) != winner:
-        result.differences.append(f"{where}: certified class {certificates.prediction[row]}, selected {winner}")
-    for position, rule in enumerate(certificates.rules):
-        result.certificates_checked += 1
-        stated = float(certificates.radius[position, row])
-        said = f"{where}, {rule.label}: radius {stated:.9g}"
-        farthest = math.ceil(Fraction(stated) * levels) - 1  # whole steps inside the open ball
-        # In units of Lambda, total / 2 steps; the formulas take the end of an open ball, hence the last digits.
-        if stated > 0 and not _certifies(
-            rule, certificates.certifier, bounds, number(2 * farthest) / total + _HAIR, None
-        ):
-            result.differences.append(f"{said} is above what the votes support")
-        elif _certifies(rule, certificates.certifier, bounds, number(2 * (farthest + 2)) / total, None):
-            result.differences.append(f"{said} is over two steps of the grid below the recomputed one")
+def _ends(statistics: Statistics, stated: float, promise: Promise) -> tuple[Any, Any, str]:
+    """Where the rule must still hold, where no more, both in units of sigma, and in words how far apart they are.
+
+    Under splitting noise they are the farthest input of the grid in the open l1 ball, a whole number of steps away, and two
+    steps farther; Lambda is half as many steps as there are values. The formulas take an open ball's end, hence the hair.
+    """
+    draws = statistics.draws
+    if draws.enumerated:
+        assert draws.grid_levels is not None
+        farthest = math.ceil(Fraction(stated) * draws.grid_levels) - 1
+        inside, beyond = (number(2 * steps) / draws.num_estimation for steps in (farthest, farthest + 2))
+        return inside + _HAIR, beyond, "two steps of the grid"
+    offset = draws.quantisation_distance if promise.real_valued else 0.0
+    inside = (number(stated) + number(offset)) / number(statistics.sigma)
+    return inside, inside + LOSS, f"{LOSS:g} sigma"
 
 
 def _about_this_run(statistics: Statistics, certificates: Certificates, promise: Promise, result: Verification) -> bool:
@@ -227,3 +215,10 @@ def pair_bounds(
     rival = max(count for i, count in enumerate(counts) if i != winner)
     slack = statistics.draws.total_variation
     return winner, bounds_of_counts(counts[winner], rival, total, failure_probability, share, slack)
+
+
+def exact_shares(statistics: Statistics, row: int, *, confidence: float | None = None) -> tuple[int, Bounds]:
+    """The selected class and (p_A, p_B) of one input of splitting noise, all values of which voted; see `pair_bounds`."""
+    winner, counts, total = row_votes(statistics, row, confidence)
+    rival = max(count for i, count in enumerate(counts) if i != winner)
+    return winner, (number(counts[winner] if winner >= 0 else 0) / total, number(rival) / total)

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from certmix.errors import RunError
-from certmix.runs.store import read_statistics
+from certmix.runs import writer as writer_module
+from certmix.runs.store import read_statistics, shard_rows
 from certmix.runs.writer import RunWriter
 from tests.records import manifest, record
 
@@ -183,3 +185,34 @@ def test_runs_are_read_where_there_are_no_file_locks(tmp_path):
     place = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=place)
     assert said.stdout == "5\n"
+
+
+def test_small_shards_are_merged_and_no_row_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "_MOST_PENDING", 4)
+    run, order = tmp_path / "run", [6, 0, 3, 1, 9, 4, 2]
+    with RunWriter(run, manifest(), flush_seconds=0.0) as writer:
+        for index in order:
+            writer.add(record(index, votes=(index, 9 - index, 1)))
+        shards = {path: path.read_bytes() for path in (run / "shards").iterdir()}
+        before = read_statistics(run)
+        writer.merge_shards()
+    assert sorted(shard_rows(path) for path in (run / "shards").iterdir()) == [3, 4]
+    assert np.array_equal(read_statistics(run).estimation_counts, before.estimation_counts)
+    for path, content in shards.items():  # as a kill between the new shard and the old ones' end leaves them
+        path.write_bytes(content)
+    assert np.array_equal(read_statistics(run).estimation_counts, before.estimation_counts)
+    with RunWriter(run, manifest()) as writer:
+        writer.merge_shards()
+    assert np.array_equal(read_statistics(run).estimation_counts, before.estimation_counts)
+    assert read_statistics(run).indices.tolist() == sorted(order)
+
+
+def test_one_small_shard_stays_the_file_that_it_is(tmp_path):
+    run = tmp_path / "run"
+    with RunWriter(run, manifest()) as writer:
+        writer.add(record(0))
+        writer.flush()
+        (path,) = (run / "shards").iterdir()
+        again = path.stat().st_ino
+        writer.merge_shards()
+    assert path.stat().st_ino == again
