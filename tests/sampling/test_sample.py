@@ -9,6 +9,7 @@ import torch
 import certmix
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument, NoiseError, RunError, SamplingError
+from certmix.runs.store import shard_rows
 
 
 class Linear(torch.nn.Module):
@@ -189,6 +190,13 @@ def test_a_model_of_the_wrong_shape_is_refused(dataset, model, message):
 def test_bad_arguments_are_named(dataset, options, message):
     with pytest.raises(InvalidArgument, match=message):
         _sample(dataset, **options)
+
+
+def test_a_run_that_is_done_is_one_shard_however_often_it_was_stored(dataset, tmp_path):
+    often = _sample(dataset, out=tmp_path / "run", flush_seconds=0.0)
+    (shard,) = (tmp_path / "run" / "shards").iterdir()
+    assert shard_rows(shard) == len(dataset)
+    assert np.array_equal(often.estimation_counts, _sample(dataset).estimation_counts)
 
 
 def test_a_run_from_other_settings_is_refused_with_both_values(dataset, tmp_path):
