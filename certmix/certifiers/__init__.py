@@ -99,13 +99,12 @@ class Certifier:
                 "soft votes; give --lipschitz L."
             )
 
-        def radius(top_lower: ArrayLike, rival_upper: ArrayLike, mixing_weight: ArrayLike, sigma: ArrayLike) -> Array:
-            return lipschitz_smoothed_radius(top_lower, rival_upper, mixing_weight, sigma, lipschitz)
-
-        def margin(top_lower: ArrayLike, rival_upper: ArrayLike, radius: ArrayLike, sigma: ArrayLike) -> Array:
-            return lipschitz_smoothed_margin(top_lower, rival_upper, radius, sigma, lipschitz)
-
-        return replace(self, radius=radius, margin=margin, envelope=lipschitz_smoothed_envelope(lipschitz))
+        return replace(
+            self,
+            radius=functools.partial(lipschitz_smoothed_radius, lipschitz=lipschitz),
+            margin=functools.partial(lipschitz_smoothed_margin, lipschitz=lipschitz),
+            envelope=lipschitz_smoothed_envelope(lipschitz),
+        )
 
     def certify(self, bounds: ProbabilityBounds, mixing_weight: float) -> Array:
         """Certified radii of the mixture at one weight, shape (inputs,), from all that the bounds hold.
@@ -132,36 +131,33 @@ def _smoothing_lipschitz(
     return curve(top_lower, rival_upper, where, constant, constant)
 
 
+def _theorem_3_5(
+    name: str,
+    label: str,
+    dashes: Dashes,
+    constant_at: Callable[[ArrayLike], Array],
+    envelope: Envelope,
+    norm: Norm = "l2",
+) -> Certifier:
+    """Theorem 3.5 with the Lipschitz constant that the noise gives h."""
+    radius, margin = (
+        functools.partial(_smoothing_lipschitz, curve, constant_at) for curve in (lipschitz_radius, lipschitz_margin)
+    )
+    return Certifier(name, label, dashes, radius, margin, envelope, norm=norm)
+
+
 _PAPER_CONSTANT = functools.partial(smoothing_lipschitz_constant, paper=True)
 CERTIFIERS = {
     certifier.name: certifier
     for certifier in (
         Certifier("exact", "Exact", "-", exact_radius, exact_margin, EXACT),
         Certifier("theorem-a1", "Theorem A.1", (0, (5, 2)), theorem_a1_radius, theorem_a1_margin),
-        Certifier(
-            "theorem-3.5",
-            "Theorem 3.5",
-            (0, (1, 1.5)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, smoothing_lipschitz_constant),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, smoothing_lipschitz_constant),
-            THEOREM_3_5,
+        _theorem_3_5("theorem-3.5", "Theorem 3.5", (0, (1, 1.5)), smoothing_lipschitz_constant, THEOREM_3_5),
+        _theorem_3_5(
+            "theorem-3.5-paper", "Theorem 3.5 (paper's constant)", (0, (5, 2, 1, 2)), _PAPER_CONSTANT, THEOREM_3_5_PAPER
         ),
-        Certifier(
-            "theorem-3.5-paper",
-            "Theorem 3.5 (paper's constant)",
-            (0, (5, 2, 1, 2)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, _PAPER_CONSTANT),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, _PAPER_CONSTANT),
-            THEOREM_3_5_PAPER,
-        ),
-        Certifier(
-            "theorem-3.5-l1",
-            "Theorem 3.5, l1",
-            (0, (3, 1.5)),
-            functools.partial(_smoothing_lipschitz, lipschitz_radius, splitting_lipschitz_constant),
-            functools.partial(_smoothing_lipschitz, lipschitz_margin, splitting_lipschitz_constant),
-            THEOREM_3_5_L1,
-            norm="l1",
+        _theorem_3_5(
+            "theorem-3.5-l1", "Theorem 3.5, l1", (0, (3, 1.5)), splitting_lipschitz_constant, THEOREM_3_5_L1, "l1"
         ),
         Certifier("cdf", "CDF", (0, (3, 1, 1, 1, 1, 1)), exact_radius, exact_margin, needs="distributions"),
         # Until it is given a constant it supposes nothing, and is the exact certificate.
