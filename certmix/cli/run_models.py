@@ -8,7 +8,9 @@ from certmix.cli.command import option
 from certmix.cli.options import SOURCES, ModelOption, TrustOption, key_values
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from certmix.datasets import Dataset
     from certmix.runs.draws import Draws, ModelRecord
@@ -52,11 +54,18 @@ class RunModels:
         """Levels of integer noise; None for float noise."""
         return self.statistics.draws.grid_levels
 
-    def first(self, count: int) -> "Dataset":
-        """The first inputs."""
+    def spread(self, most: int | None) -> "NDArray[np.int64]":
+        """Rows of at most so many inputs, spread evenly, since the first ones of sorted data are of one class; None = all."""
+        import numpy as np
+
+        held = len(self.statistics)
+        return np.arange(held) if most is None or most >= held else np.arange(most) * held // most
+
+    def inputs(self, rows: "NDArray[np.int64]") -> "Dataset":
+        """The inputs of these rows."""
         from certmix.datasets import Subset
 
-        return Subset(self.dataset, range(count))
+        return Subset(self.dataset, rows)
 
 
 def load_run(run: Path, places: Places) -> RunModels:

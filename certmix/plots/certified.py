@@ -79,8 +79,8 @@ def _key(name: str, colour: str, dashes: Dashes = "-") -> Curve:
 
 
 def certified_curve(
-    made: Certificates, name: str, *, position: int = 0, rows: slice = slice(None), colour: str | None = None,
-    dashes: Dashes | None = None, thickness: float = 1.2, interval: bool = True,
+    made: Certificates, name: str, *, position: int = 0, rows: slice | NDArray[np.int64] = slice(None),
+    colour: str | None = None, dashes: Dashes | None = None, thickness: float = 1.2, interval: bool = True,
 ) -> Curve:  # fmt: skip
     """The step curve of one rule of certificates, over all inputs or those of `rows`.
 

@@ -27,6 +27,9 @@ from certmix.cli.output import Output
 from certmix.cli.run_models import Places, load_run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from certmix.attacks.bracket import AttackedAccuracy
     from certmix.certification.certify import Certificates
 
@@ -66,7 +69,7 @@ def bracket_command(
     loaded, rules = load_run(run, places), RuleOptions(mixing_weight, threshold).rules(accurate_vote)
     statistics = loaded.statistics
     made = [certify_hard_votes(statistics, rules, name, failure_probability) for name in certifier or ["exact"]]
-    count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
+    chosen = loaded.spread(max_inputs)
     h, g = placement.place(loaded.robust), None if loaded.accurate is None else placement.place(loaded.accurate)
     furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))
     at = radii.values if radii else default_radii(1.5 * furthest)  # attacks get further than certificates
@@ -75,33 +78,35 @@ def bracket_command(
         with progress_bar(f"attacking at {rule.label}", quiet=output.quiet) as progress:
             attacked.append(
                 attack_smoothed_mixture(
-                    loaded.first(count), robust=h, accurate=g, sigma=statistics.sigma, rule=rule, radii=at,
+                    loaded.inputs(chosen), robust=h, accurate=g, sigma=statistics.sigma, rule=rule, radii=at,
                     grid_levels=loaded.grid_levels, steps=steps, restarts=restarts,
                     draws=gradient_draws, votes=judging_draws, seed=seed, batch_size=placement.batch_size,
                     progress=progress,
                 )
             )  # fmt: skip
-    rows = [_row(made, position, attacked[position], count) for position in range(len(rules))]
-    brackets = [Bracket(made, position, at, above.right) for position, above in enumerate(attacked)]
+    rows = [_row(made, position, attacked[position], chosen) for position in range(len(rules))]
+    brackets = [Bracket(made, chosen, position, at, above.right) for position, above in enumerate(attacked)]
     files = plot_brackets(brackets, out or run / "bracket")
     notes = [
         "Accuracy in %: certified holds against every attack and any accurate model; attacked against the attack tried "
         f"here on the stated one ({steps} steps x {restarts}), so the truth lies between.",
-        f"{count} of {statistics.draws.dataset.inputs} inputs. Written: {', '.join(files)}",
+        f"{len(chosen)} of {statistics.draws.dataset.inputs} inputs. Written: {', '.join(files)}",
     ]
-    values = {"sigma": statistics.sigma, "inputs": count, "brackets": rows, "files": files}
+    values = {"sigma": statistics.sigma, "inputs": len(chosen), "brackets": rows, "files": files}
     output.show(values, _table(rows, output.table_format), notes)
 
 
-def _row(made: "Sequence[Certificates]", position: int, attacked: "AttackedAccuracy", count: int) -> dict[str, Any]:
+def _row(
+    made: "Sequence[Certificates]", position: int, attacked: "AttackedAccuracy", chosen: "NDArray[np.int64]"
+) -> dict[str, Any]:
     """Attacked and certified accuracies of one rule, as plain values."""
     from certmix.certification.certify import certified_at
 
     row: dict[str, Any] = {"rule": made[0].rules[position].label, "radii": attacked.radii.tolist()}
     row["attacked"] = attacked.accuracy.tolist()
     for certificates in made:
-        right = (certificates.prediction == certificates.labels)[:count]
-        radius = certificates.radius[position, :count]
+        right = (certificates.prediction == certificates.labels)[chosen]
+        radius = certificates.radius[position, chosen]
         row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in attacked.radii]
     return row
 

@@ -63,10 +63,10 @@ def certificates_command(
     output, loaded = Output(as_json=as_json, quiet=quiet), load_run(run, places)
     rules, statistics = RuleOptions(mixing_weight, threshold).rules(), loaded.statistics
     made = certify_hard_votes(statistics, rules, certifier, failure_probability)
-    count = len(statistics) if max_inputs is None else min(max_inputs, len(statistics))
+    rows = loaded.spread(max_inputs)
     with progress_bar("attacking certificates", quiet=quiet) as progress:
         found = attack_certificates(
-            placement.place(loaded.robust), loaded.first(count), made.prediction[:count], made.radius[:, :count],
+            placement.place(loaded.robust), loaded.inputs(rows), made.prediction[rows], made.radius[:, rows],
             rules, sigma=statistics.sigma, grid_levels=loaded.grid_levels, share_of_radius=share_of_radius,
             restarts=restarts, steps=steps, draws=gradient_draws, votes=judging_draws, seed=seed,
             batch_size=placement.batch_size, progress=progress,
@@ -74,14 +74,14 @@ def certificates_command(
     values: dict[str, Any] = {
         "attacked": len(found.row),
         "broken": int(found.broken.sum()),
-        "broken_indices": statistics.indices[found.row[found.broken]].tolist(),
+        "broken_indices": statistics.indices[rows[found.row[found.broken]]].tolist(),
         "smallest_lead": float(found.lead.min()) if len(found.row) else None,
         "restarts": restarts,
         "steps": steps,
     }
     smallest = f"{found.lead.min():.4f}" if len(found.row) else "none was certified"
     text = (
-        f"{len(found.row)} certificates of {count} inputs attacked ({restarts} restarts x {steps} steps, "
+        f"{len(found.row)} certificates of {len(rows)} inputs attacked ({restarts} restarts x {steps} steps, "
         f"{100 * share_of_radius:g} % of the radius), {values['broken']} broken; smallest lead left: {smallest}."
     )
     output.show(values, text)

@@ -20,7 +20,9 @@ def listed(text: str) -> Numbers:
 AnyNormOption = Annotated[str, option("--norm", "NAME", "linf, l2 or l1.", choice("linf", "l2", "l1"))]
 GradientDrawsOption = Annotated[int, option("--gradient-draws", "N", "Noise draws per gradient.", COUNT)]
 JudgingDrawsOption = Annotated[int, option("--judging-draws", "N", "Fresh draws that judge an attack.", COUNT)]
-AttackedOption = Annotated[int | None, option("--max-inputs --max", "N", "Attack at most N inputs.", COUNT)]
+AttackedOption = Annotated[
+    int | None, option("--max-inputs --max", "N", "Attack at most N inputs, spread evenly over the run.", COUNT)
+]
 
 
 def certify_hard_votes(
