@@ -15,7 +15,7 @@ from certmix.curves import certified_accuracy, radii_within
 from certmix.errors import InvalidArgument, RunError
 from certmix.files import read_whole
 from certmix.json_fields import Fields
-from certmix.promise import Promise
+from certmix.promise import NORMS, Norm, Promise
 from certmix.rules import Chain, Rule, rule_from_json
 from certmix.runs.draws import Draws
 from certmix.runs.store import Statistics
@@ -81,7 +81,7 @@ class Result:
     Attributes:
         draws: what defines the run: hashes of models and data, sigma, numbers of draws, noise, seed.
         inputs: how many inputs the accuracies are of.
-        radii: at which they are, pixel units, l2.
+        radii: at which they are, pixel units, in the norm of the noise (`norm`).
         confidence: of the intervals.
         rows: one per certifier and rule.
     """
@@ -92,12 +92,18 @@ class Result:
     confidence: float
     rows: tuple[ResultRow, ...]
 
+    @property
+    def norm(self) -> Norm:
+        """Of the certified balls: l2 under Gaussian noise, l1 under splitting noise."""
+        return self.draws.norm
+
     def to_json(self) -> dict[str, object]:
         """As plain values: the content of the file."""
         return {
             "schema_version": SCHEMA_VERSION,
             "draws": self.draws.to_json(),
             "inputs": self.inputs,
+            "norm": self.norm,
             "radii": list(self.radii),
             "confidence": self.confidence,
             "rows": [row.to_json() for row in self.rows],
@@ -120,7 +126,10 @@ class Result:
             confidence=whole.number("confidence", 0.0, 1.0, open_low=True),
             rows=tuple(ResultRow.from_json(Fields(row, f"{where}: rows"), len(radii)) for row in rows),
         )
+        stated = whole.choice("norm", NORMS)
         whole.end()
+        if stated != made.norm:
+            raise RunError(f"{where}: norm must be {made.norm}, that of the noise, got {stated}; certify again.")
         return made
 
     def disagreement(self, other: "Result") -> str | None:

@@ -51,7 +51,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """The runs over the same inputs and labels, best first at the first positive radius.
+    """The runs over the same inputs and labels whose balls are of one norm, best first at the first positive radius.
 
     Attributes:
         data: in words.
@@ -82,11 +82,12 @@ def render_leaderboard(
         radii: columns, pixel units; of every table its own round ones where left out.
     """
     accepted = [entry for entry in entries if entry.mark != "refused"]
-    groups: dict[tuple[str, bytes, bytes], list[Entry]] = {}
+    groups: dict[tuple[str, str, bytes, bytes], list[Entry]] = {}
     for entry in accepted:
         assert entry.statistics is not None
         indices, labels = entry.statistics.indices.tobytes(), entry.statistics.labels.tobytes()
-        groups.setdefault((entry.statistics.draws.dataset.fingerprint, indices, labels), []).append(entry)
+        draws = entry.statistics.draws
+        groups.setdefault((draws.norm, draws.dataset.fingerprint, indices, labels), []).append(entry)
     return fill(
         "leaderboard.html",
         ("leaderboard",),
@@ -106,8 +107,10 @@ def _board(entries: "Sequence[Entry]", radii: Sequence[float] | None) -> Board:
     standings = [Standing(entry, result.draws, row) for entry, result in results for row in result.rows]
     first = next((position for position, radius in enumerate(at) if radius > 0), 0)
     standings.sort(key=lambda one: one.row.certified_accuracy[first:], reverse=True)
-    data = results[0][1].draws.dataset
-    return Board(f"{data.spec} ({data.subset_text}), {data.inputs:,} inputs", data.fingerprint, at, standings)
+    data, norm = results[0][1].draws.dataset, results[0][1].norm
+    return Board(
+        f"{data.spec} ({data.subset_text}), {data.inputs:,} inputs, {norm} radii", data.fingerprint, at, standings
+    )
 
 
 def _about(entry: "Entry") -> list[tuple[str, str]]:

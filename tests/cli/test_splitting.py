@@ -50,6 +50,17 @@ def test_a_run_is_certified_in_its_norm_and_others(run, stored):
     assert rows["l1"]["runs"][0]["promise"] == Promise(0.0).to_json()
     about = json.loads(pq.read_table(stored / "certificates.parquet").schema.metadata[b"certmix"])
     assert [entry["norm"] for entry in about["certificates"]] == ["l1"]
+    assert json.loads((stored / "result.json").read_text())["norm"] == "l1"
+
+
+def test_a_leaderboard_has_a_table_for_each_norm(run, stored, folder, tmp_path):
+    assert run("certify", stored, *RULES).code == 0
+    draw = ("--robust", folder / "h.safetensors", "--dataset", "digits", "--max", 5, "--sigma", 0.2, "--N", 60)
+    assert run("certify", *draw, "--out", tmp_path / "gaussian").code == 0
+    made = run("leaderboard", stored, tmp_path / "gaussian", "--out", tmp_path / "board.html")
+    assert made.code == 0, made.err
+    page = (tmp_path / "board.html").read_text()
+    assert (page.count("<table"), page.count("l1 radii"), page.count("l2 radii")) == (2, 1, 1)
 
 
 def test_an_honest_run_verifies_and_forgeries_do_not(run, stored, tmp_path):

@@ -67,6 +67,7 @@ BROKEN = {
         _row("rule", {"kind": "linear", "parameter": 2.0}),
         "parameter must be a finite number in",
     ),
+    "another norm": (lambda tree: tree.update(norm="l1"), "norm must be l2, that of the noise, got l1"),
     "radii": (lambda tree: tree.update(radii=["<b>"]), "must be a finite number"),
 }
 
