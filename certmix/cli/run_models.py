@@ -54,12 +54,13 @@ class RunModels:
         """Levels of integer noise; None for float noise."""
         return self.statistics.draws.grid_levels
 
-    def spread(self, most: int | None) -> "NDArray[np.int64]":
-        """Rows of at most so many inputs, spread evenly, since the first ones of sorted data are of one class; None = all."""
+    def some(self, most: int | None) -> "NDArray[np.int64]":
+        """Rows of at most so many inputs, spread over the data, ascending; None = all."""
         import numpy as np
 
-        held = len(self.statistics)
-        return np.arange(held) if most is None or most >= held else np.arange(most) * held // most
+        from certmix.datasets.base import spread_order
+
+        return np.sort(spread_order(len(self.statistics))[:most])
 
     def inputs(self, rows: "NDArray[np.int64]") -> "Dataset":
         """The inputs of these rows."""

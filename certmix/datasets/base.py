@@ -1,6 +1,7 @@
 """What every data set is: inputs in [0, 1] with labels, stable indices and a content fingerprint."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -44,6 +45,15 @@ class Dataset(Protocol):
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         """Input (float32, shape `input_shape`, in [0, 1]) and label at a position in 0..len-1."""
         ...
+
+
+def spread_order(count: int) -> NDArray[np.int64]:
+    """All of 0..count-1, shape (count,), such that the first ones, however many, lie evenly over the whole.
+
+    By the fractional parts of multiples of the golden ratio. Data are often sorted by class; what is done in this order is
+    representative wherever it stops.
+    """
+    return np.argsort(np.arange(count) * ((math.sqrt(5) - 1) / 2) % 1.0, kind="stable")
 
 
 def bounds_of(dataset: Dataset) -> InputRange | None:

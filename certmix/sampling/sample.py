@@ -17,7 +17,7 @@ import torch
 
 from certmix.certification.schedule import Schedule
 from certmix.datasets import Dataset, OwnData, as_dataset
-from certmix.datasets.base import bounds_of
+from certmix.datasets.base import bounds_of, spread_order
 from certmix.errors import InvalidArgument, SamplingError
 from certmix.models import fingerprint
 from certmix.models.own_range import in_range_of
@@ -72,7 +72,8 @@ def sample(
 
     Guarantee: the noise of a draw depends on (seed, input index, purpose, draw number) alone, so statistics do not
     depend on batch size, order, restarts, or which inputs were drawn before; selection and estimation draws are
-    independent. Both models are put in eval mode. Noise is added before anything the model does (normalisation too).
+    independent. Inputs are drawn in an order in which a run that is stopped holds some of every part of the data, sorted or
+    not. Both models are put in eval mode. Noise is added before anything the model does (normalisation too).
 
     Args:
         robust: base classifier h, (batch, *input_shape) in float32 -> (batch, classes); argmax votes, first on ties.
@@ -162,7 +163,8 @@ def sample(
         fixed = replace(draws, **{name: getattr(manifest.draws, name) for name in ("seed", "seed_source", "seed_text")})
         refuse_disagreement(manifest.draws, fixed, str(out))
     loop = _draw_loop(evaluated, accurate, data, manifest, device)
-    mine = list(range(len(data)))[how.shard[0] :: how.shard[1]]
+    part = np.arange(len(data))[how.shard[0] :: how.shard[1]]
+    mine = part[spread_order(len(part))].tolist()
     if out is None:
         return from_records(list(_report(loop.records(iter(mine), {}), len(mine), progress)), manifest)
     _draw_into(Path(out), manifest, loop, mine, how, progress, resuming=stored is not None)

@@ -2,8 +2,6 @@
 
 import pytest
 
-from certmix.cli.run_models import RunModels
-
 MODEL = """import pathlib, torch
 
 marker = pathlib.Path({marker!r})
@@ -49,11 +47,3 @@ def test_m_options_cannot_grant_trust(run, foreign, tmp_path):
     assert (result.code, result.out) == (2, "")
     assert "-M must be key=value of a model's own option" in result.err
     assert marker.read_text() == ""
-
-
-@pytest.mark.parametrize(
-    ("most", "rows"), [(None, range(10)), (20, range(10)), (10, range(10)), (5, range(0, 10, 2)), (3, [0, 3, 6])]
-)
-def test_attacked_inputs_are_spread_over_the_run(most, rows):
-    loaded = RunModels(statistics=range(10), robust=None, accurate=None, dataset=None)
-    assert list(loaded.spread(most)) == list(rows)

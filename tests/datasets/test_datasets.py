@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from certmix.datasets import ArrayDataset, load_dataset
+from certmix.datasets.base import spread_order
 from certmix.errors import InvalidArgument
 
 
@@ -85,3 +86,13 @@ def test_an_option_of_a_spec_may_have_any_name(tmp_path):
     for spec in ("digits,spec=x", "npz:x,path=y", "torchvision:FakeData,reference=x", "hf:x,spec=y"):
         with pytest.raises(InvalidArgument):
             load_dataset(spec)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 300, 500, 10_000])
+def test_what_is_done_in_spread_order_lies_evenly_over_the_data_wherever_it_stops(count):
+    order = spread_order(count)
+    assert sorted(order) == list(range(count))
+    tenths = 10 * order // count
+    for first in range(min(20, count), count + 1, max(count // 7, 1)):
+        held = np.bincount(tenths[:first], minlength=10) / first
+        assert np.abs(held - np.bincount(tenths, minlength=10) / count).max() < 2.5 / first

@@ -142,6 +142,21 @@ class Broken(Linear):
         return logits
 
 
+def test_a_run_that_was_stopped_holds_some_of_every_part_of_the_data(tmp_path):
+    inputs = np.zeros((60, 1, 2, 2), dtype=np.float32)
+    sorted_data = ArrayDataset(inputs, np.repeat([0, 1, 2], 20), spec="sorted", num_classes=3, grid_levels=255)
+
+    def stop(done, total):
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _sample(sorted_data, Linear(4, 3), out=tmp_path / "run", batch_size=430, progress=stop)
+    held = certmix.read_statistics(tmp_path / "run")
+    assert len(held) < 12
+    assert np.bincount(held.labels, minlength=3).min() >= 2  # not the first class alone
+
+
 def test_a_non_finite_output_stops_the_run_and_names_the_input(dataset, tmp_path):
     with pytest.raises(SamplingError, match=r"must be finite, got NaN or infinity in \d+ of 430 draws at input 0"):
         _sample(dataset, Broken(), out=tmp_path / "run")

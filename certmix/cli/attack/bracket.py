@@ -69,7 +69,7 @@ def bracket_command(
     loaded, rules = load_run(run, places), RuleOptions(mixing_weight, threshold).rules(accurate_vote)
     statistics = loaded.statistics
     made = [certify_hard_votes(statistics, rules, name, failure_probability) for name in certifier or ["exact"]]
-    chosen = loaded.spread(max_inputs)
+    chosen = loaded.some(max_inputs)
     h, g = placement.place(loaded.robust), None if loaded.accurate is None else placement.place(loaded.accurate)
     furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))
     at = radii.values if radii else default_radii(1.5 * furthest)  # attacks get further than certificates

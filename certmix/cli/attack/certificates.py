@@ -63,7 +63,7 @@ def certificates_command(
     output, loaded = Output(as_json=as_json, quiet=quiet), load_run(run, places)
     rules, statistics = RuleOptions(mixing_weight, threshold).rules(), loaded.statistics
     made = certify_hard_votes(statistics, rules, certifier, failure_probability)
-    rows = loaded.spread(max_inputs)
+    rows = loaded.some(max_inputs)
     with progress_bar("attacking certificates", quiet=quiet) as progress:
         found = attack_certificates(
             placement.place(loaded.robust), loaded.inputs(rows), made.prediction[rows], made.radius[:, rows],
