@@ -1,16 +1,21 @@
 """What does sampling cost beyond the forward passes, and beside the loops that the field uses?
 
 For an MLP (64-128-10), a convolutional network at 3 x 32 x 32 (0.28 M parameters) and ResNet-20, time of
-  - pure forward passes on ready-made noise, at the calibrated batch size and at 1000;
-  - certmix.sample with hard votes (integer noise), with soft votes too, and with early stopping at radius 0.5;
+  - pure forward passes on ready-made noise, at the batch size that calibration takes on a CPU;
+  - certmix's draw loop with hard votes and integer noise, of this checkout and of each other one named as argument;
   - a loop in the style of Cohen et al. 2019 (fresh noise, argmax, a copy to the host per batch, counting in Python), 1000;
   - adversarial-robustness-toolbox's certify, 1000, where it is installed,
-on the same inputs, interleaved in one process, best of several rounds, one thread.
+on the same inputs, interleaved in one process, one thread. Times are those of the processor, not of the clock, so that other
+work on the machine matters little; still, more of it makes caches colder, and noise suffers from that more than networks.
 """
 
+import importlib
 import math
 import os
+import statistics
+import sys
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -18,14 +23,10 @@ import numpy as np
 import torch
 from torch import nn
 
-import certmix
-from certmix.certification.schedule import make_schedule
-from certmix.datasets import ArrayDataset
 from certmix.models import make_architecture
 from certmix.sampling.allocator import keep_freed_memory
-from certmix.sampling.batch_size import calibrate_batch_size
 
-ROUNDS, SELECTION, SIGMA, PEER_BATCH = 3, 100, 0.5, 1000
+SELECTION, SIGMA, PEER_BATCH = 100, 0.5, 1000
 CPU = torch.device("cpu")
 
 
@@ -78,7 +79,7 @@ def art_certify(model: nn.Module, inputs: torch.Tensor, draws: int):
     return lambda: smoothed.certify(inputs.numpy(), n=draws, batch_size=PEER_BATCH)
 
 
-def forward(model: nn.Module, shape: tuple[int, ...], batch: int, rows: int):
+def forward(model: nn.Module, shape: tuple[int, ...], batch: int, rows: int) -> Callable[[], None]:
     ready = torch.rand(batch, *shape)
 
     def call() -> None:
@@ -89,67 +90,67 @@ def forward(model: nn.Module, shape: tuple[int, ...], batch: int, rows: int):
     return call
 
 
-def measure(name: str, model: nn.Module, shape: tuple[int, ...], levels: int, inputs: int, draws: int = 10_000) -> None:
-    rng = np.random.default_rng(0)
-    values = (rng.integers(0, levels + 1, (inputs, *shape)) / levels).astype(np.float32)
-    data = ArrayDataset(values, [0] * inputs, num_classes=10, grid_levels=levels)
+def draw_loop(
+    checkout: str, model: nn.Module, values: np.ndarray, levels: int, batch: int, draws: int
+) -> Callable[[], object]:
+    """certmix's own loop over the inputs, of a checkout ("" is this one)."""
+    others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "certmix"}
+    sys.path.insert(0, checkout or sys.path[0])
+    loop, data, noise = (importlib.import_module(f"certmix.{name}") for name in ("sampling.loop", "datasets", "noise"))
+    sys.path.pop(0)
+    for name in [name for name in sys.modules if name.split(".")[0] == "certmix"]:
+        del sys.modules[name]
+    sys.modules.update(others)
+    inputs = data.ArrayDataset(values, [0] * len(values), num_classes=10, grid_levels=levels)
+    record = noise.describe_noise("auto", sigma=SIGMA, size=values[0].size, grid_levels=levels)
+
+    def call() -> object:
+        drawn = noise.make_noise(record, seed=1, sigma=SIGMA, size=values[0].size, device=CPU)
+        plan = loop.DrawPlan(10, SELECTION, (draws,))
+        return list(loop.DrawLoop(model, None, inputs, plan, drawn, CPU, batch).records(iter(range(len(values))), {}))
+
+    return call
+
+
+def measure(
+    name: str, model: nn.Module, shape: tuple[int, ...], levels: int, *, inputs: int, batch: int, rows: int, rounds: int
+) -> None:
+    values = (np.random.default_rng(0).integers(0, levels + 1, (inputs, *shape)) / levels).astype(np.float32)
     model.eval()
-    batch = calibrate_batch_size(model, shape, CPU)
-    rows = inputs * (SELECTION + draws)
-    base = forward(model, shape, batch, rows)
-
-    def sample(**options) -> None:
-        certmix.sample(
-            model,
-            data,
-            sigma=SIGMA,
-            num_selection=SELECTION,
-            num_estimation=draws,
-            execution=certmix.Execution("cpu", batch),
-            **options,
-        )
-
-    schedule = make_schedule(draws, sigma=SIGMA, target_radius=0.5)
+    draws = rows - SELECTION
     calls = {
-        f"forward, batch {batch}": base,
-        f"forward, batch {PEER_BATCH}": forward(model, shape, PEER_BATCH, rows),
-        "certmix, hard votes": sample,
-        "certmix, soft votes too": lambda: sample(votes="both"),
-        "certmix, stop at radius 0.5": lambda: sample(schedule=schedule),
+        f"forward, batch {batch}": forward(model, shape, batch, inputs * rows),
+        "certmix": draw_loop("", model, values, levels, batch, draws),
+        **{f"certmix, {path}": draw_loop(path, model, values, levels, batch, draws) for path in sys.argv[1:]},
         "Cohen-style loop": lambda: cohen_style(model, torch.as_tensor(values), draws),
         "adversarial-robustness-toolbox": art_certify(model, torch.as_tensor(values), draws),
     }
     times: dict[str, list[float]] = {label: [] for label, call in calls.items() if call is not None}
-    for _ in range(ROUNDS):
-        for label in times:
-            started = time.perf_counter()
+    for number in range(rounds + 1):
+        for label, taken in times.items():
+            started = time.process_time()
             calls[label]()
-            times[label].append(time.perf_counter() - started)
-    best = {label: min(values) for label, values in times.items()}
-    least = best[f"forward, batch {batch}"]
+            if number:  # the first one warms up
+                taken.append(time.process_time() - started)
+    base = times[f"forward, batch {batch}"]
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"\n{name} ({parameters:,} parameters), {inputs} inputs x {SELECTION + draws:,} draws\n")
-    print("| case | microseconds per draw | x forward | x certmix, hard |\n|---|---|---|---|")
-    for label, taken in best.items():
-        per_draw = 1e6 * taken / rows
-        print(f"| {label} | {per_draw:.3f} | {taken / least:.2f} | {taken / best['certmix, hard votes']:.2f} |")
-    ours = best["certmix, hard votes"]
-    beside = [
-        f"{best[label] / ours:.1f} x as long as ours: {label}"
-        for label in ("Cohen-style loop", "adversarial-robustness-toolbox")
-        if label in best
-    ]
-    soft = best["certmix, soft votes too"] / ours
-    print(f"=> {name}: {ours / least:.2f} x forward, soft votes {soft:.2f} x hard; {'; '.join(beside)}")
+    print(f"\n{name} ({parameters:,} parameters), {inputs} inputs x {rows:,} draws, {rounds} rounds\n")
+    print("| case | microseconds per draw, best | x forward, of the best | of medians |\n|---|---|---|---|")
+    for label, taken in times.items():
+        ratios = min(taken) / min(base), statistics.median(taken) / statistics.median(base)
+        print(f"| {label} | {1e6 * min(taken) / inputs / rows:.3f} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+    ours = min(times["certmix"])
+    beside = [f"{label} {min(times[label]) / ours:.2f} x ours" for label in list(times)[2:]]
+    print(f"=> {name}: {ours / min(base):.2f} x forward; {'; '.join(beside)}")
 
 
 def main() -> None:
-    print(f"freed memory kept, for all cases alike: {keep_freed_memory()}")
+    keep_freed_memory()  # for all cases alike; the command line does
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    measure("MLP-64", mlp(), (1, 8, 8), 16, 20)
-    measure("Conv net", conv_net(), (3, 32, 32), 255, 1)
-    measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, 1, draws=4900)
+    measure("MLP-64", mlp(), (1, 8, 8), 16, inputs=20, batch=2048, rows=2048, rounds=9)
+    measure("Conv net", conv_net(), (3, 32, 32), 255, inputs=1, batch=32, rows=2048, rounds=3)
+    measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, inputs=1, batch=64, rows=1024, rounds=3)
 
 
 if __name__ == "__main__":

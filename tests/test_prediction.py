@@ -10,7 +10,7 @@ from certmix import ABSTAIN, MixturePredictor
 from certmix.certifiers import exact_radius
 from certmix.datasets import ArrayDataset
 from certmix.errors import InvalidArgument
-from certmix.prediction import ChainNode, ChainPredictor
+from certmix.prediction import ChainNode, ChainPredictor, predictor
 from certmix.rules import LinearRule, ThresholdRule, threshold_radius
 from certmix.rules.chain import chain_radius, firing_node
 
@@ -76,6 +76,16 @@ def test_clear_cases_are_decided_early_and_the_certificate_comes_along():
     other = _mixture(1.0, [0.01, 0.99], 0.3).predict(torch.full((3, 1, 1, 1), 0.5))
     assert (other.classes == 1).all()  # g decides at this weight
     assert (other.radius == 0).all()
+
+
+@pytest.mark.parametrize(("asked", "calibrated", "rows"), [(None, 64, 64), (None, 5000, 200), (30, 5000, 30)])
+def test_passes_are_as_calibrated_and_no_larger_than_first_looks_need(asked, calibrated, rows, monkeypatch):
+    seen = set()
+    monkeypatch.setattr(predictor, "calibrate_batch_size", lambda *arguments, key: calibrated)
+    mixture = _mixture(1.0, [0.1, 0.9], 0.8, num_estimation=10_000, batch_size=asked)
+    mixture.robust.register_forward_hook(lambda _, inputs, output: seen.add(len(output)))
+    mixture.predict(torch.full((1, 1, 1, 1), 0.5))
+    assert seen == {rows}
 
 
 def test_ties_abstain_and_fresh_noise_is_drawn_for_every_call():

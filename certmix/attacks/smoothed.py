@@ -9,7 +9,9 @@ from torch.nn import functional
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.noise import clip_range
 
-_ROWS = 1000  # noisy inputs per forward pass
+# Of a forward pass on noisy inputs, whatever the number of votes. Smaller ones draw the same noise on a CPU.
+_ROWS = 1000
+_ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
 
 
 class SmoothedClassifier(nn.Module):
@@ -72,7 +74,9 @@ def count_votes(
             and so is its guarantee.
     """
     counts: Tensor | None = None
-    for done in range(0, draws, size := max(1, min(draws, _ROWS // max(len(inputs), 1)))):
+    elements = _ELEMENTS["cuda" if inputs.device.type == "cuda" else "cpu"]
+    rows = min(_ROWS, elements // max(inputs[:1].numel(), 1))
+    for done in range(0, draws, size := max(1, min(draws, rows // max(len(inputs), 1)))):
         now = min(size, draws - done)
         repeated = inputs.repeat(now, *[1] * (inputs.ndim - 1))
         noise = torch.randn(repeated.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)

@@ -91,7 +91,7 @@ def predict_command(
         "num_estimation": num_estimation,
         "grid_levels": data.grid_levels,
         "confidence": wanted.confidence or (nodes[0].statistics.draws.confidence if nodes else None),
-        "batch_size": batch_size or 200,
+        "batch_size": batch_size,
         "device": str(choose_device(device)),
         "seed": seed,
     }

@@ -53,6 +53,8 @@ class IntegerNoise:
         low, high = self._count(edges), self._count(edges | np.uint64((1 << 48) - 1))
         self._by_16_bits = np.where(low == high, low - self._reach, _UNDECIDED).astype(np.int16)
         self._rows = max(1, _CHUNK // size) if device.type == "cpu" else 1 << 62
+        # Of the device: by a number of the host, torch multiplies with the reciprocal on a GPU, which rounds twice.
+        self._divisor = torch.tensor(float(levels), device=device)
         self._tables: Tables | None = None
         self._overflow: torch.Tensor | None = None
         if runs_kernels(device):
@@ -98,8 +100,8 @@ class IntegerNoise:
             integers = self.integers(index, purpose, start + begin, len(part))
             if begin == 0 and self.audit is not None:
                 self.audit(integers)
-            values = integers.add_(steps).clamp_(self._lowest, self._reach).to(torch.float32).div_(self.levels)
-            part.copy_(values.view(part.shape))
+            clipped = integers.add_(steps).clamp_(self._lowest, self._reach).view(part.shape)
+            torch.div(clipped, self._divisor, out=part)
 
     def _add_fused(self, noisy: torch.Tensor, clean: torch.Tensor, address: Address, tables: "Tables") -> None:
         from certmix.noise import kernels  # needs Triton

@@ -31,11 +31,20 @@ def host_words(seed: int, counter: tuple[int, int, int], start: int, counters: i
         counters: how many counter values.
     Returns: uint32, shape (counters * 8,): each counter gives four 64-bit outputs, low half first.
     """
+    return next_words(host_generator(seed, counter, start), counters)
+
+
+def host_generator(seed: int, counter: tuple[int, int, int], start: int) -> np.random.Philox:
+    """What `next_words` takes the words of `start` and the counters after it from; arguments as `host_words`."""
     # NumPy increments before it generates: begin one earlier, which stays inside the lowest word since start >= 1.
-    bits = np.random.Philox(
+    return np.random.Philox(
         key=np.array(split_key(seed), dtype=np.uint64), counter=np.array([start, *counter], dtype=np.uint64)
     )
-    return np.asarray(bits.random_raw(counters * 4)).astype("<u8", copy=False).view("<u4")
+
+
+def next_words(generator: np.random.Philox, counters: int) -> NDArray[np.uint32]:
+    """The words of the next counters: uint32, shape (counters * 8,)."""
+    return np.asarray(generator.random_raw(counters * 4)).astype("<u8", copy=False).view("<u4")
 
 
 def device_words(

@@ -6,7 +6,15 @@ import numpy as np
 import torch
 
 from certmix.noise.audit import NoiseAudit
-from certmix.noise.philox import WORDS_PER_COUNTER, device_words, host_words, philox4x64, split_key
+from certmix.noise.philox import (
+    WORDS_PER_COUNTER,
+    device_words,
+    host_generator,
+    host_words,
+    next_words,
+    philox4x64,
+    split_key,
+)
 
 Purpose = Literal["selection", "estimation", "prediction", "prediction-selection"]
 _PURPOSES: dict[Purpose, int] = {"selection": 1, "estimation": 2, "prediction": 3, "prediction-selection": 4}
@@ -71,13 +79,18 @@ class WordStream:
         self.seed, self.size, self.device = seed, size, device
         self.counters_per_draw = -(-size // WORDS_PER_COUNTER)
         self.words_per_draw = self.counters_per_draw * WORDS_PER_COUNTER
+        self._generator: np.random.Philox | None = None  # where the host's words were last taken from,
+        self._next: object = None  # and the address that it has come to: the next pass mostly goes on there
 
     def words(self, index: int, purpose: Purpose, start: int, draws: int) -> torch.Tensor:
         """Bit patterns of consecutive draws, int32, shape (draws, words_per_draw)."""
         counter = (0, index, _PURPOSES[purpose])
         first, count = self._counter(start), draws * self.counters_per_draw
         if self.device.type == "cpu":
-            words = torch.from_numpy(host_words(self.seed, counter, first, count).view(np.int32))
+            if self._generator is None or self._next != (counter, first):
+                self._generator = host_generator(self.seed, counter, first)
+            self._next = counter, first + count
+            words = torch.from_numpy(next_words(self._generator, count).view(np.int32))
         else:
             words = device_words(self.seed, counter, first, count, self.device)
         return words.view(draws, self.words_per_draw)

@@ -14,10 +14,12 @@ from certmix.certification.schedule import look_schedule, look_spending
 from certmix.datasets import ArrayDataset, Dataset, as_dataset
 from certmix.datasets.own import is_dataset
 from certmix.intervals import ABSTAIN, clopper_pearson_lower, clopper_pearson_upper
+from certmix.models import fingerprint
 from certmix.models.own_range import in_range_of
 from certmix.noise import describe_noise, make_noise
 from certmix.promise import DEFAULT_FAILURE_PROBABILITY, check_confidence
 from certmix.runs.draws import NoiseRecord
+from certmix.sampling.batch_size import calibrate_batch_size
 from certmix.sampling.loop import DrawLoop, DrawPlan, StoppingRule
 
 # Streams of their own: no draw of a certificate is drawn again.
@@ -98,8 +100,10 @@ class Predictor:
         grid_levels: G where image values are multiples of 1/G, for exact integer noise; None for float noise.
         confidence: count confident votes alone: h is then the share of draws that are; see
             `certmix.intervals.confidence`. None counts every draw.
-        batch_size, device, seed: as `certmix.sample`; without a seed every call draws fresh noise. The draws are of a
-            stream of their own, so that those of a certificate with the same seed are not used again.
+        batch_size: draws per forward pass; None calibrates, as `certmix.sample` does, and takes no more than the images'
+            first looks need.
+        device, seed: as `certmix.sample`; without a seed every call draws fresh noise. The draws are of a stream of their
+            own, so that those of a certificate with the same seed are not used again.
     """
 
     num_classes: int
@@ -108,7 +112,7 @@ class Predictor:
     num_estimation: int = 10_000
     grid_levels: int | None = None
     confidence: float | None = None
-    batch_size: int = 200
+    batch_size: int | None = None
     device: str = "cpu"
     seed: int | None = None
     _calls: int = field(default=0, repr=False)
@@ -152,7 +156,9 @@ class Predictor:
         self._calls += 1
         made = make_noise(noise, seed=seed, sigma=sigma, size=int(np.prod(data.input_shape)), device=where)
         plan = DrawPlan(self.num_classes, self.num_selection, rule.looks, confidence=self.confidence, **_APART)
-        loop = DrawLoop(robust, accurate, data, plan, made, where, self.batch_size, rule)
+        loop = DrawLoop(
+            robust, accurate, data, plan, made, where, self._batch(robust, data, where, rule.looks[0]), rule
+        )
         found = []
         for record in sorted(loop.records(iter(range(len(data))), {}), key=lambda record: record.index):
             selection = np.append(record.selection_counts, record.selection_invalid)
@@ -160,3 +166,10 @@ class Predictor:
             draws = int(votes[1].sum()) + record.estimation_deferred
             found.append(Drawn(votes, draws, record.accurate_probabilities))
         return found
+
+    def _batch(self, robust: torch.nn.Module, data: Dataset, device: torch.device, first_look: int) -> int:
+        """Rows of every pass; the calibration is remembered by the model's weights."""
+        if self.batch_size is not None:
+            return self.batch_size
+        calibrated = calibrate_batch_size(robust, data.input_shape, device, key=fingerprint(robust))
+        return max(1, min(calibrated, len(data) * (self.num_selection + first_look)))

@@ -16,6 +16,7 @@ _CANDIDATES = {"cpu": (16, 32, 64, 128, 256, 512, 1024, 2048), "cuda": (256, 512
 _PASS_SECONDS = 1.0  # no larger batch is tried once a pass takes this long
 _OVERHEAD = {"cpu": 2e-4, "cuda": 5e-4}  # seconds per pass around the model: small batches of small models pay it often
 _GAIN = 0.97  # a larger batch must be this much faster per row to be worth its memory
+_UNKNOWN = 100
 
 
 @torch.inference_mode()
@@ -29,7 +30,8 @@ def calibrate_batch_size(
         input_shape: of one input.
         device: where it runs.
         key: names the model and its settings; the result is then remembered in the user's cache folder.
-    Returns: rows per pass. A size that leaves less than a tenth of a GPU's memory, or does not fit, ends the search.
+    Returns: rows per pass. A size that leaves less than a tenth of a GPU's memory, or does not fit, ends the search. 100
+        where the model does not take such inputs at all: who runs it next will say so.
     """
     place = f"{key} {tuple(input_shape)} {_describe(device)} {torch.get_num_threads()}"
     known = _read_cache()
@@ -42,6 +44,8 @@ def calibrate_batch_size(
             crowded = _crowded(device)
         except torch.cuda.OutOfMemoryError:
             crowded = True
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            return _UNKNOWN
         if crowded:
             torch.cuda.empty_cache()
             break

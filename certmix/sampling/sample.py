@@ -152,7 +152,7 @@ def sample(
         if stored is not None:
             refuse_disagreement(stored.draws, fixed, str(out))
             return stored if how.batch_size is None else stored.with_batch_size(how.batch_size)
-        rows = how.batch_size or _calibrated(robust, data, device, draws.model.sha256)
+        rows = how.batch_size or calibrate_batch_size(robust, data.input_shape, device, key=draws.model.sha256)
         # The shape of every pass is one and the same, whatever was drawn before: no more rows than the run needs.
         rows = rows if how.exact_batch else min(rows, len(data) * (num_selection + num_estimation))
         answers, rows = _probe(evaluated, accurate, data, rows, sigma, device)
@@ -262,14 +262,6 @@ def _with_seed(draws: Draws, seed: int | None, seed_from: str | None, stored: Ma
         return replace(draws, seed=0, seed_source="chosen")
     seed, source = (secrets.randbits(128), "fresh") if seed is None else (seed, "chosen")
     return replace(draws, seed=seed, seed_source=source)
-
-
-def _calibrated(robust: torch.nn.Module, dataset: Dataset, device: torch.device, key: str) -> int:
-    """The fastest batch size, or the default where the model does not take such inputs at all: the probe will say so."""
-    try:
-        return calibrate_batch_size(robust, dataset.input_shape, device, key=key)
-    except (RuntimeError, TypeError, ValueError, IndexError):
-        return 100
 
 
 def _probe(

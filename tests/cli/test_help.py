@@ -72,6 +72,19 @@ def test_a_name_means_one_thing_in_all_commands():
                 assert meanings.setdefault(name, kind) == kind, (name, path)
 
 
+def test_every_command_that_runs_a_model_takes_a_device_and_a_batch_size():
+    running = set()
+    for path, command in COMMANDS.items():
+        options = {name: parameter.default for parameter in command.params for name in parameter.opts}
+        if path == ("train",) or {"--robust", "--accurate", "-M", "--device"} & set(options):
+            running.add(path[0])
+            assert options["--device"] == "auto", path
+            # What is drawn again is drawn with the batch size that its run names.
+            assert ("--batch-size" in options) == (path not in {("verify",), ("leaderboard",)}), path
+    # The demo runs its own on the CPU, so that everybody sees the same.
+    assert set(ROOT.commands) - running == {"demo", "pareto", "chain", "plot", "report", "export"}
+
+
 def test_cohens_names_are_accepted():
     names = {name for parameter in COMMANDS["sample",].params for name in parameter.opts}
     assert {"--N0", "--N", "--batch", "--skip", "--max", "--split"} <= names
