@@ -1,4 +1,4 @@
-// View 4: inputs as a table that sorts, filters and pages; and everything about the chosen one.
+// View 5: inputs as a table that sorts, filters and pages; and everything about the chosen one.
 
 const ROWS = 25;
 const STATUS = { certified: "certified", wrong: "wrong", uncertified: "not certified", abstained: "abstained" };
