@@ -110,7 +110,7 @@ def test_the_drawn_curve_is_the_certified_accuracy(page, report):
         const { width, height } = svg.viewBox.baseVal;
         return { at, height, width, reach: Number(document.getElementById("r").max) }; }"""
     )
-    x, steps = 46.0, []
+    x, steps = 50.0, []
     for kind, rest in sizes["at"]:
         if kind == "M":
             x, y = map(float, rest.split())
@@ -118,7 +118,7 @@ def test_the_drawn_curve_is_the_certified_accuracy(page, report):
         elif kind == "H":
             x = float(rest)
         else:
-            steps.append(((x - 46) / (sizes["width"] - 58) * sizes["reach"] * 1.02, float(rest)))
+            steps.append(((x - 50) / (sizes["width"] - 62) * sizes["reach"] * 1.02, float(rest)))
     made = certify(report.runs[1].bounds, rules=LinearRule(0.85))
     r = np.array([step[0] for step in steps])
     wanted = certified_accuracy(made, report.runs[1].labels, r).accuracy[0]
