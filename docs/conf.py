@@ -34,7 +34,7 @@ html_theme = "furo"
 html_title = "certmix"
 html_static_path = ["_static"]
 html_css_files = ["certmix.css"]
-html_extra_path = ["llms.txt"]
+html_extra_path = ["llms.txt", "generated/site"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = html_show_copyright = False

@@ -73,11 +73,12 @@ def chain_command(
     --out keeps the certificates; `certmix verify` checks them, and `certmix predict` is the chain to deploy:
       certmix chain runs/quarter runs/half --threshold 0.8 --threshold 0.4 --out chained
       certmix verify runs/quarter runs/half --certificates chained
-    plot, report and export are of one run's rules; read a chain's curve with --radii, or its logs in --out.
+    `certmix report RUN RUN --certificates chained` shows its curve; plot and export are of one run's rules.
     """
     from certmix.cli.certify import outside_runs
     from certmix.errors import InvalidArgument
     from certmix.formats.certificates import write_certificates
+    from certmix.report.words import chain_promise
     from certmix.runs.grouping import read_nodes
 
     if out is not None:
@@ -101,19 +102,14 @@ def chain_command(
     shown = [_row(*row, at) for row in rows]
     certificates = [made for _, made in rows]
     files = [] if out is None else write_certificates(out, certificates, force=force)
-    note = f"{len(certificates[0])} inputs reported. {promise_text(certificates[0])}" + (
+    promise = certificates[0].promise
+    note = f"{len(certificates[0])} inputs reported. {chain_promise(promise) if promise else ''}" + (
         f" Written: {', '.join(files)}." if files else ""
     )
     output.show({"chains": shown, "files": files}, _text(shown, output.table_format), [note])
 
 
 Row = tuple["float | None", "Certificates"]  # clean accuracy, and certificates of one chain
-
-
-def promise_text(made: "Certificates") -> str:
-    """What a chain's certificates promise, in words."""
-    assert made.promise is not None
-    return f"{made.promise.text[:-1]}, shared equally by the nodes."
 
 
 def _given(

@@ -44,6 +44,9 @@ def report_command(
         int,
         option("--images", "N", "Inputs to show as pictures, if the data are at hand.", whole(0, 2_000), OUTPUT),
     ] = PICTURES,
+    certificates: Annotated[
+        Path | None, option("--certificates", "FOLDER", "Chains to show: of certmix chain --out.", None, OUTPUT)
+    ] = None,
     failure_probability: FailureProbabilityOption = None,
     interval: IntervalOption = "pair",
     certify_votes: CertifiedVotesOption = None,
@@ -59,6 +62,8 @@ def report_command(
     \b
     Weights and thresholds move and certificates follow, without a server or the network:
       certmix report runs/quarter runs/half runs/one --out report.html
+    The curve of a chain beside them, as certmix chain stored it and computed again from the votes:
+      certmix report runs/quarter runs/half --certificates chained --out report.html
     """
     from certmix.files import check_target, read_whole
 
@@ -72,8 +77,9 @@ def report_command(
     )  # fmt: skip
     output = Output(as_json=as_json, quiet=quiet)
     page = write_report(
-        runs, out, promise, title=title, class_names=names, pictures=pictures, say=output.say, force=force
-    )
+        runs, out, promise, title=title, class_names=names, pictures=pictures, certificates=certificates, say=output.say,
+        force=force,
+    )  # fmt: skip
     size = page.stat().st_size
     output.show({"file": str(page), "bytes": size}, f"{page}: {size / 1e6:.2f} MB; open it in a browser.")
 
@@ -86,18 +92,20 @@ def write_report(
     title: str,
     class_names: Sequence[str] | None = None,
     pictures: int = PICTURES,
+    certificates: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     force: bool = False,
 ) -> Path:
     """Write the page of some runs, under the promise asked for or the default one, and return its path."""
     from certmix.files import write_whole
-    from certmix.report import build_report, render_page
+    from certmix.report import build_report, read_chains, render_page
     from certmix.runs.grouping import read_runs
 
     found, asked = read_runs(runs), promise or PromiseOptions()
     promises = [asked.promise(run.statistics) for run in found]
+    chains = [] if certificates is None else read_chains(certificates, found)
     shown = _pictures(found[0], pictures, say)
-    report = build_report(found, promises, title=title, classes=class_names, pictures=shown)
+    report = build_report(found, promises, title=title, classes=class_names, pictures=shown, chains=chains)
     write_whole(out, render_page(report), force=force)
     return out
 

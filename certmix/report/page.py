@@ -4,18 +4,22 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 import jinja2
 
+from certmix.certification.certify import Certificates
 from certmix.curves import certified_accuracy, radii_within
+from certmix.report.chains import ChainData
 from certmix.report.payload import Report
+from certmix.report.run_data import RunData
 from certmix.rules import LinearRule, Rule, ThresholdRule
 from certmix.tables import percent_text
 from certmix.version import __version__
 
 _FOLDER = files("certmix.report") / "page"
-SCRIPTS = ("arithmetic", "data", "chart", "accuracy", "frontier", "plane", "margins", "inputs", "main")
+SCRIPTS = ("arithmetic", "data", "chart", "accuracy", "groups", "frontier", "plane", "margins", "inputs", "main")
 _STATIC_RULES: tuple[Rule, ...] = (LinearRule(0.6), LinearRule(0.8), LinearRule(1.0), ThresholdRule(0.6))
 # Everything is refused but this file's own style and script, by their hashes.
 _POLICY = "default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
@@ -35,10 +39,12 @@ def render_page(report: Report) -> str:
     return fill(
         "page.html",
         SCRIPTS,
+        title=report.title,
         report=report,
+        percent=round(100 * report.confidence),
         pictures=bool(report.pictures.uris),
         island=island(report.to_json()),
-        static=[_static_table(report, number) for number in range(len(report.runs))],
+        static=[*map(_of_run, report.runs), *map(_of_chain, report.chains)],
         certifiers=report.certifiers,
     )
 
@@ -54,10 +60,14 @@ def fill(template: str, scripts: Sequence[str], *, pictures: bool = False, **val
     """
     style, script = _read("page.css"), "".join(_read(f"{name}.js") for name in scripts)
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_read),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     policy = _POLICY.format(style=_hash(style), script=_hash(script)) + (_PICTURES if pictures else "")
-    return environment.from_string(_read(template)).render(
+    return environment.get_template(template).render(
         policy=policy, style=style, script=script, version=__version__, **values
     )
 
@@ -75,18 +85,34 @@ def island(values: object) -> str:
     return text
 
 
-def _static_table(report: Report, number: int) -> tuple[str, Sequence[str], Sequence[Sequence[str]]]:
-    """Name, headers and rows of one run's certified accuracies, from certificates rounded to the safe side."""
-    run = report.runs[number]
-    made = run.certify(_STATIC_RULES)
+@dataclass(frozen=True)
+class StaticTable:
+    """Certified accuracies that need no script: text in cells."""
+
+    name: str
+    radii: Sequence[float]
+    rows: Sequence[Sequence[str]]
+
+
+def _of_run(run: RunData) -> StaticTable:
+    """From certificates rounded to the safe side."""
+    clean = [float(run.clean[rule.kind](rule.parameter)) if run.clean else None for rule in _STATIC_RULES]
+    return _static(run.name, run.certify(_STATIC_RULES), clean)
+
+
+def _of_chain(chain: ChainData) -> StaticTable:
+    return _static(f"{chain.name}, {len(chain.made):,} inputs", chain.made, [None if chain.clean is None else chain.clean / len(chain.made)])
+
+
+def _static(name: str, made: Certificates, clean: Sequence[float | None]) -> StaticTable:
+    assert made.labels is not None
     radii = radii_within([made])
-    curve = certified_accuracy(made, run.labels, radii)
-    rows = []
-    for position, rule in enumerate(made.rules):
-        clean = run.clean.get(rule.kind)
-        said = "–" if clean is None else percent_text(float(clean(rule.parameter)))
-        rows.append([rule.label, said, *(percent_text(value) for value in curve.accuracy[position].tolist())])
-    return run.name, ["rule", "clean", *(f"r = {radius:g}" for radius in radii)], rows
+    accuracy = certified_accuracy(made, made.labels, radii).accuracy
+    rows = [
+        [rule.label, "–" if right is None else percent_text(right), *map(percent_text, certified)]
+        for rule, right, certified in zip(made.rules, clean, accuracy.tolist(), strict=True)
+    ]
+    return StaticTable(name, radii, rows)
 
 
 def _read(name: str) -> str:

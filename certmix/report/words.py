@@ -53,6 +53,11 @@ def run_section(run: Run, promise: Promise) -> Section:
     return Section(scale_name(draws), promise.text, facts)
 
 
+def chain_promise(promise: Promise) -> str:
+    """What the certificates of a chain promise, in words."""
+    return f"{promise.text[:-1]}, shared equally by the nodes."
+
+
 def scale_name(draws: Draws) -> str:
     """Such as "σ = 0.5", or "Λ = 1.5" of splitting noise."""
     return f"{'Λ' if draws.enumerated else 'σ'} = {draws.sigma:g}"
@@ -113,11 +118,11 @@ def _warnings(run: Run, promise: Promise) -> list[str]:
     return lines
 
 
-def left_out(runs: Sequence[tuple[Run, Promise]]) -> str:
+def left_out(runs: Sequence[tuple[Run, Promise]], *, chained: bool = False) -> str:
     """What these runs hold or allow and the page does not show: never silently."""
     found = ["the family of rules between Eq. 5 and the threshold"]
-    if len(runs) > 1 and not runs[0][0].statistics.draws.enumerated:
-        found.append("chains of several sigmas (certmix chain)")
+    if len(runs) > 1 and not chained and not runs[0][0].statistics.draws.enumerated:
+        found.append("chains of several sigmas (certmix chain --out DIR, then certmix report --certificates DIR)")
     if any(run.statistics.soft is not None for run, _ in runs):
         found.append("the CDF certificate, which needs whole distributions (--certifier cdf)")
     said = f"Left out, though the same draws certify it: {'; '.join(found)}."

@@ -1,8 +1,9 @@
-"""Pages made from the code itself while the site is built: commands, API, formats, results. Nothing here is a copy to keep.
+"""Pages made from the code itself while the site is built: commands, API, formats, results, and the report of CIFAR-10.
 
-They go to docs/generated/, which git ignores; a file whose content stays is left alone, so that a rebuild is quick.
+Nothing here is a copy to keep: they go to docs/generated/, which git ignores; a file whose content stays is left alone, so that a rebuild is quick.
 """
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -59,6 +60,7 @@ def generate(app: Sphinx, config: Config) -> None:
     for path in sorted((ROOT / "benchmarks" / "results").iterdir()):
         if path.suffix in (".md", ".png"):
             _copy(path, OUT / "results" / path.name)
+    _report(OUT / "site" / "report-cifar10.html")
     for name in ("CONTRIBUTING.md", "SECURITY.md"):
         _copy(ROOT / name, OUT / name)
     _copy(ROOT / "notebooks" / "adaptive_smoothing_certificates.ipynb", OUT / "story.ipynb")
@@ -75,6 +77,21 @@ def _copy(source: Path, target: Path) -> None:
     if not target.exists() or target.read_bytes() != source.read_bytes():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+
+
+def _report(page: Path) -> None:
+    """The report of the committed CIFAR-10 runs, by the commands of docs/start/cifar10.md; unless it is newer than all it is of."""
+    study = ROOT / "benchmarks" / "cifar10" / "runs"
+    sources = [path for folder in (study, ROOT / "certmix") for path in folder.rglob("*") if path.suffix not in ("", ".pyc")]
+    if page.exists() and page.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return
+    page.parent.mkdir(parents=True, exist_ok=True)
+    runs, chained = [f"benchmarks/cifar10/runs/gaussian-{sigma}" for sigma in ("0.25", "0.50")], str(OUT / "chained")
+    choice = ["--confidence", "0.75", "--target", "0.86", "--choose-on", "0.5", "--out", chained, "--force", "--quiet"]
+    shown = ["--certificates", chained, "--class-names", "benchmarks/cifar10/classes.txt", "--images", "0", "--out", str(page), "--force", "--quiet"]
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(None):  # the page names its runs as a reader does
+        for words in (["chain", *runs, *choice], ["report", *runs, "--title", "CIFAR-10: certified robustness", *shown]):
+            typer.main.get_command(commands)(words, standalone_mode=False)
 
 
 def _commands(title: str, path: tuple[str, ...], group: dict[str, TyperCommand], says: str = "") -> str:

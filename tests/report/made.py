@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from certmix.certification.bounds import promise_of
-from certmix.report import build_report
+from certmix.certification.chain import bound_chain, certify_chain
+from certmix.formats.certificates import write_certificates
+from certmix.report import build_report, read_chains
 from certmix.runs.draws import DataRecord, ModelRecord
-from certmix.runs.grouping import read_runs
+from certmix.runs.grouping import read_nodes, read_runs
 from certmix.runs.manifest import Manifest
 from certmix.runs.records import InputRecord
 from certmix.runs.writer import RunWriter
@@ -46,8 +48,17 @@ def write_run(folder, sigma=0.5, inputs=60, draws=1000, spec="h.safetensors", da
     return folder
 
 
-def report_of(*folders, classes=None, title="Certified robustness", pictures=None, **promise):
+def write_chain(folder, *runs, thresholds=(0.6, 0.3), rows=None, certifier="exact", confidence=None):
+    """What `certmix chain --out` leaves of run folders, over some of the inputs."""
+    bounds = bound_chain([run.statistics for run in read_nodes(runs)], confidence=confidence)
+    made = certify_chain(bounds if rows is None else bounds.rows(rows), thresholds, certifier=certifier)
+    write_certificates(folder, [made])
+    return folder
+
+
+def report_of(*folders, classes=None, title="Certified robustness", pictures=None, certificates=None, **promise):
     """The report of run folders."""
     runs = read_runs(folders)
     promises = [promise_of(run.statistics, **promise) for run in runs]
-    return build_report(runs, promises, title=title, classes=classes, pictures=pictures)
+    chains = [] if certificates is None else read_chains(certificates, runs)
+    return build_report(runs, promises, title=title, classes=classes, pictures=pictures, chains=chains)

@@ -10,7 +10,7 @@ from certmix.report import Pictures, picture, render_page
 from certmix.report.payload import PAGE_CERTIFIERS
 from certmix.rules import LinearRule, ThresholdRule
 from certmix.tables import percent_text
-from tests.report.made import CLASSES, report_of, write_run
+from tests.report.made import CLASSES, report_of, write_chain, write_run
 
 SIGMAS = (0.25, 0.5)
 HOSTILE = "<img src=x onerror=window.hacked=1>"
@@ -20,7 +20,9 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     names = [HOSTILE, *(f"class {number}" for number in range(1, CLASSES))]
-    return report_of(*(write_run(folder / f"{sigma}", sigma) for sigma in SIGMAS), classes=names)
+    runs = [write_run(folder / f"{sigma}", sigma) for sigma in SIGMAS]
+    chained = write_chain(folder / "chained", *runs, rows=np.arange(0, 60, 2))
+    return report_of(*runs, classes=names, certificates=chained)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_drawn_curve_is_the_certified_accuracy(page, report):
         const { width, height } = svg.viewBox.baseVal;
         return { at, height, width, reach: Number(document.getElementById("r").max) }; }"""
     )
-    x, steps = 46.0, []
+    x, steps = 50.0, []
     for kind, rest in sizes["at"]:
         if kind == "M":
             x, y = map(float, rest.split())
@@ -118,13 +120,51 @@ def test_the_drawn_curve_is_the_certified_accuracy(page, report):
         elif kind == "H":
             x = float(rest)
         else:
-            steps.append(((x - 46) / (sizes["width"] - 58) * sizes["reach"] * 1.02, float(rest)))
+            steps.append(((x - 50) / (sizes["width"] - 62) * sizes["reach"] * 1.02, float(rest)))
     made = certify(report.runs[1].bounds, rules=LinearRule(0.85))
     r = np.array([step[0] for step in steps])
     wanted = certified_accuracy(made, report.runs[1].labels, r).accuracy[0]
     shares = 1 - (np.array([step[1] for step in steps]) - 12) / (sizes["height"] - 54)
     assert len(steps) > 10
     np.testing.assert_allclose(shares, wanted, atol=1 / 600)
+
+
+def test_a_chain_stands_still_beside_the_live_curves(page, report):
+    (chain,), row = report.chains, page.locator("#accuracy-numbers tr[data-chain]")
+    line = page.locator("#accuracy-chart .line.chain")
+    drawn = line.get_attribute("d")
+    for weight, r in ((0.9, 0.1), (0.7, 0.25)):
+        put(page, "r", r)
+        put(page, "parameter", weight)
+        curve = certified_accuracy(chain.made, chain.made.labels, [0.0, r])
+        cells = [percent_text(chain.clean / 30), *map(percent_text, curve.accuracy[0].tolist())]
+        interval = f"{percent_text(curve.lower[0, 1])} – {percent_text(curve.upper[0, 1], up=True)}"
+        assert row.locator("td").all_inner_texts()[:4] == [*cells, interval]
+        assert line.get_attribute("d") == drawn
+    assert "over 30 of the 60 inputs" in page.locator("main").inner_text()
+
+
+def group_counts(page, number):
+    """Inputs right and certified at r in every group, of the page's run of that number."""
+    return [int(row.locator("td").nth(number).get_attribute("data-at")) for row in page.locator("#group-numbers tbody tr").all()]
+
+
+def test_accuracy_by_difficulty_and_by_class_follows_the_sliders(page, report):
+    seen = set()
+    for threshold, r in ((0.5, 0.1), (0.8, 0.02)):
+        page.locator("input[name=rule][value=threshold]").check(force=True)
+        put(page, "r", r)
+        put(page, "parameter", threshold)
+        for number, one in enumerate(report.runs):
+            made = certify(one.bounds, rules=ThresholdRule(threshold))
+            kept = (made.prediction == one.labels) & (made.radius[0] > 0) & (made.radius[0] >= r)
+            for name, group, size in (("difficulty", one.quarter, 4), ("class", one.labels, CLASSES)):
+                page.locator(f"input[name=by][value={name}]").check(force=True)
+                settle(page)
+                assert group_counts(page, number) == np.bincount(group[kept], minlength=size).tolist()
+                seen.add((number, name, *group_counts(page, number)))
+    assert len(seen) == 8
+    assert HOSTILE in page.locator("#group-numbers").inner_text()
 
 
 def test_the_frontier_keeps_the_clean_accuracy(page, report):

@@ -10,7 +10,8 @@ from certmix.certification.schedule import make_schedule
 from certmix.clean_accuracy import CleanAccuracy
 from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
-from certmix.report.payload import RULE_CONTROLS, pack
+from certmix.report.packing import pack
+from certmix.report.payload import RULE_CONTROLS
 from certmix.report.words import redraw_command
 from certmix.rules import ThresholdRule
 from certmix.runs.draws import ModelRecord

@@ -39,7 +39,7 @@ class Chart {
   layout() {
     this.width = Math.max(this.host.clientWidth, 240);
     this.height = Math.round(Math.min(Math.max(this.width * this.ratio, 250), 620));
-    [this.left, this.right, this.top, this.bottom] = [46, this.width - 12, 12, this.height - 42];
+    [this.left, this.right, this.top, this.bottom] = [50, this.width - 12, 12, this.height - 42];
     this.root.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     this.root.setAttribute("width", this.width);
     this.root.setAttribute("height", this.height);
@@ -56,7 +56,7 @@ class Chart {
     const { x, y } = this.axes, { left, right, top, bottom } = this;
     this.grid.replaceChildren();
     let free = 0; // where the next label of the axis may begin
-    for (const at of x.ticks || ticks(x.low, x.high, Math.max(3, (right - left) / 90))) {
+    for (const at of x.ticks || ticks(x.low, x.high, Math.max(4, (right - left) / 90))) {
       this.grid.append(svg("line", { x1: this.x(at), x2: this.x(at), y1: top, y2: bottom }));
       const name = String(x.text ? x.text(at) : at), half = 3.4 * name.length;
       if (this.x(at) - half < free) continue;

@@ -53,8 +53,8 @@ class CleanSteps {
 /** One run: its bounds, votes and clean accuracies. */
 class Run {
   constructor(raw, number) {
-    Object.assign(this, raw, { number });
-    for (const name of ["index", "label", "prediction", "top", "rival", "votedClass", "votes", "total", "accurate"]) {
+    Object.assign(this, raw, { number, kind: "run" });
+    for (const name of ["index", "label", "prediction", "top", "rival", "votedClass", "votes", "total", "accurate", "quarter"]) {
       if (raw[name] !== null) this[name] = unpack(raw[name]);
     }
     this.size = this.index.length;
@@ -108,14 +108,25 @@ class Run {
   clean(how) { return this.steps[how.rule] ? this.steps[how.rule].count(how.parameter) : null; }
 }
 
+/** A chain, certified before: its curve stands still whatever is asked for. */
+class Chain {
+  constructor(raw, number) { Object.assign(this, raw, { number, kind: "chain", reached: unpack(raw.reached) }); }
+  certify() { return this; }
+  count(how, r) { return this.reached.length - firstAtLeast(this.reached, r); }
+  clean() { return this.right; }
+}
+
 /** Everything the page knows. */
 class Report {
   constructor(raw) {
     Object.assign(this, raw);
     this.runs = raw.runs.map((run, number) => new Run(run, number));
-    this.lower = Object.fromEntries(Object.entries(raw.lower).map(([size, packed]) => [size, unpack(packed)]));
+    this.chains = raw.chains.map((chain, number) => new Chain(chain, this.runs.length + number));
+    this.curves = [...this.runs, ...this.chains];
+    this.lower = Object.fromEntries(Object.entries(raw.lower).map(([size, packed]) =>
+      [size, Float64Array.from(unpack(packed), (steps) => steps / raw.shareSteps)]));
     const alone = { rule: "linear", certifier: this.certifiers[0].name, parameter: 1 };
-    this.reach = Math.max(1e-3, ...this.runs.map((run) => run.certify(alone).reached.at(-1) || 0));
+    this.reach = Math.max(1e-3, ...this.curves.map((run) => run.certify(alone).reached.at(-1) || 0));
   }
 
   get radiusAxis() { return `${this.norm === "l1" ? "ℓ₁" : "ℓ₂"} radius r (pixel units)`; }
@@ -124,6 +135,7 @@ class Report {
   get digits() { return Math.max(3 - Math.floor(Math.log10(this.reach)), 1); }
   chosenRadius(r) { return Number(r.toFixed(this.digits)); }
   radiusLabel(r) { return r.toFixed(this.digits); }
+  atRadius(r) { return `r\u00a0=\u00a0${this.radiusLabel(r)}`; }
 
   /** Interval of an accuracy of `count` of `size` inputs: [lower, upper]. */
   interval(count, size) { return [this.lower[size][count], 1 - this.lower[size][size - count]]; }

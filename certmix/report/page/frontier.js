@@ -1,4 +1,4 @@
-// View 2: at a chosen clean accuracy, the best pair of a rule's parameter and a sigma at every radius.
+// View 3: at a chosen clean accuracy, the best pair of a rule's parameter and a sigma at every radius.
 
 class FrontierView {
   constructor(report, state, changed) {
@@ -39,7 +39,7 @@ class FrontierView {
       row.classList.toggle("best", pair.how !== null && count === most && most > 0);
       return row;
     }));
-    document.getElementById("frontier-radius").textContent = `r = ${report.radiusLabel(state.r)}`;
+    document.getElementById("frontier-radius").textContent = report.atRadius(state.r);
     document.getElementById("target-text").textContent = `${(100 * state.target).toFixed(1)} %`;
     if (this.chart.ready) this.draw(able, size);
   }

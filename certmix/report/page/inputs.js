@@ -1,4 +1,4 @@
-// View 4: inputs as a table that sorts, filters and pages; and everything about the chosen one.
+// View 5: inputs as a table that sorts, filters and pages; and everything about the chosen one.
 
 const ROWS = 25;
 const STATUS = { certified: "certified", wrong: "wrong", uncertified: "not certified", abstained: "abstained" };
@@ -87,14 +87,14 @@ class InputsView {
     for (const { name, label } of report.certifiers) {
       if (RADIUS[how.rule][name]) facts.push([marginSwatch(name, label), radiusText(run.radius(row, { ...how, certifier: name }))]);
     }
-    host.replaceChildren(
+    host.replaceChildren(element("div", {}, [
       element("h3", {}, [...picture(report, run, row), `Input ${run.index[row]} at ${run.name}`]), bar(run, row, report, true),
       element("p", { class: "legend" }, votes.map(([number, count]) => element("span", {}, [
         element("i", { class: `key ${role(run, row, number)}` }), `${report.className(number)}: ${count.toLocaleString("en")}`]))),
       element("dl", {}, facts.flatMap(([name, value]) => [element("dt", {}, [name]), element("dd", {}, [value])])),
-      ...(run.prediction[row] === run.none ? [] : [marginFigure(report, run, row, how)]),
-      element("p", { class: "hint" }, ["Draw this input again, bit for bit:"]),
-      element("code", { class: "command", tabindex: 0 }, [run.command ? run.command.join(String(run.index[row])) : "not possible: its model came from Python"]));
+      ...(run.prediction[row] === run.none ? [] : [marginFigure(report, run, row, how)])]),
+    element("div", { class: "again" }, [element("p", { class: "hint" }, ["Draw this input again, bit for bit:"]),
+      element("code", { class: "command", tabindex: 0 }, [run.command ? run.command.join(String(run.index[row])) : "not possible: its model came from Python"])]));
   }
 }
 

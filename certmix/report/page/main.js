@@ -15,7 +15,13 @@ const swatch = (number, kind = "linear") => {
   return made;
 };
 
-const NUMBERS = ["r", "target", "run", "page", "row"], WORDS = ["rule", "certifier", "scale", "sort", "filter", "show"];
+const NUMBERS = ["r", "target", "run", "page", "row"], WORDS = ["rule", "certifier", "scale", "sort", "filter", "show", "by"];
+
+/** The input of the median radius of those that are right and certified: one to look at before a reader chooses. */
+function typical(run, how) {
+  const { radii, reached } = run.certify(how), row = radii.findIndex((r, k) => run.right(k) && r === reached[reached.length >> 1]);
+  return row < 0 ? null : row;
+}
 
 class State {
   constructor(report) {
@@ -23,7 +29,8 @@ class State {
     for (const rule of report.rules) this[rule.title] = rule.start;
     const first = report.runs[0], alone = { rule: "linear", certifier: report.certifiers[0].name, parameter: 1 };
     Object.assign(this, { ...alone, r: Number((0.25 * report.reach).toPrecision(1)), run: 0, row: null, scale: "linear",
-      sort: "index", descending: false, filter: "", show: "all", page: 0 });
+      sort: "index", descending: false, filter: "", show: "all", page: 0, by: report.groupings[0] });
+    this.row = typical(first, alone);
     this.target = first.steps.linear ? first.clean(alone) / first.size : 0;
     this.initial = { ...this };
   }
@@ -44,6 +51,7 @@ class State {
     if (this.row !== null && !(this.row in this.currentRun().index)) this.row = null;
     if (!["index", "label", "prediction", "accurate", "top", "rival", "radius"].includes(this.sort)) this.sort = "index";
     if (!["linear", "probit"].includes(this.scale)) this.scale = "linear";
+    if (!report.groupings.includes(this.by)) this.by = this.initial.by;
     if (!["all", "differ", ...Object.keys(STATUS)].includes(this.show)) this.show = "all";
   }
 
@@ -99,7 +107,7 @@ function start() {
   };
   document.documentElement.classList.add("live");
   bind(report, state, changed);
-  views = [AccuracyView, ...(report.comparable ? [FrontierView] : []), PlaneView, InputsView].map((View) => new View(report, state, changed));
+  views = [AccuracyView, report.groupings.length && GroupsView, report.comparable && FrontierView, PlaneView, InputsView].filter(Boolean).map((View) => new View(report, state, changed));
   window.addEventListener("hashchange", () => { clearTimeout(resting); state.read(location.hash); redraw(); rest(); });
   window.addEventListener("scroll", () => refresh(inSight), { passive: true });
   window.addEventListener("beforeprint", () => refresh(() => true));

@@ -1,4 +1,4 @@
-// View 3: the plane of (h_y, h_i): every input a point, the rule's region shaded, and one input's path as r grows.
+// View 4: the plane of (h_y, h_i): every input a point, the rule's region shaded, and one input's path as r grows.
 
 const PROBIT = [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999];
 
