@@ -101,10 +101,9 @@ def chain_command(
     shown = [_row(*row, at) for row in rows]
     certificates = [made for _, made in rows]
     files = [] if out is None else write_certificates(out, certificates, force=force)
-    note = f"{len(certificates[0])} inputs reported. {promise_text(certificates[0])}" + (
-        f" Written: {', '.join(files)}." if files else ""
-    )
-    output.show({"chains": shown, "files": files}, _text(shown, output.table_format), [note])
+    said = f"{len(certificates[0])} inputs reported. {promise_text(certificates[0])}"
+    notes = [said, *([f"Written: {', '.join(files)}"] if files else [])]
+    output.show({"chains": shown, "files": files}, _text(shown, output.table_format, said), notes)
 
 
 Row = tuple["float | None", "Certificates"]  # clean accuracy, and certificates of one chain
@@ -181,7 +180,7 @@ def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict
     }
 
 
-def _text(rows: Sequence[dict[str, Any]], table_format: str) -> str:
+def _text(rows: Sequence[dict[str, Any]], table_format: str, said: str) -> str:
     from certmix.tables import percent_text, render_table
 
     headers = ["certifier", "rule", "confidence", "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
@@ -194,4 +193,5 @@ def _text(rows: Sequence[dict[str, Any]], table_format: str) -> str:
             f"{percent_text(a)} [{percent_text(low)}, {percent_text(high, up=True)}]" for a, low, high in accuracies
         ]
         body.append([row["certifier"], row["rule"], sure, clean, *cells])
-    return render_table(headers, body, table_format)
+    caption = f"Certified accuracy in %, rounded down, at l2 radius r (pixel units), with 95 % intervals. {said}"
+    return render_table(headers, body, table_format, caption)

@@ -278,8 +278,8 @@ def _legend_shape(names: Sequence[str], inches: float) -> tuple[int, int]:
 
 
 def _text(plain: str) -> str:
-    """Plain text for matplotlib: no dollar sign starts mathematics; "sigma = ", "linf" and "l2" become letters."""
-    text = re.sub(r"\bsigma(?= = )", r"$\\sigma$", plain.replace("$", r"\$"))
+    """Plain text for matplotlib: no dollar sign starts mathematics; sigma before a number, "linf" and "l2" become letters."""
+    text = re.sub(r"\bsigma(?= = | \d)", r"$\\sigma$", plain.replace("$", r"\$"))
     return re.sub(r"\bl2\b", r"$\\ell_2$", re.sub(r"\blinf\b", r"$\\ell_\\infty$", text))
 
 
