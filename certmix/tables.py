@@ -149,8 +149,8 @@ def _latex(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Seque
 def _float(tabular: str, caption: str) -> str:
     breakable = _latex_text(caption).replace("/", r"/\allowbreak ")
     fit = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-    head = [r"\begin{table} % \usepackage{booktabs,graphicx}", r"\centering", rf"\caption{{{breakable}}}"]
-    return "\n".join([*head, r"\renewcommand{\arraystretch}{1.2}", fit, f"{tabular}}}", r"\end{table}"])
+    head = [r"\begin{table} % \usepackage{booktabs,graphicx}", r"\centering", rf"\caption{{{breakable}}}\smallskip"]
+    return "\n".join([*head, r"\renewcommand{\arraystretch}{1.3}", fit, f"{tabular}}}", r"\end{table}"])
 
 
 def _stacked(header: str, column: str) -> str:
@@ -167,7 +167,7 @@ def _latex_cell(cell: str) -> str:
         return _latex_text(cell)
     value, *ends = found.groups()
     low, high = (end + r"\phantom{0}" * (4 - len(end)) for end in ends)
-    return f"${value}_{{{low}}}^{{{high}}}$"
+    return rf"${value}\,_{{{low}}}^{{{high}}}$"
 
 
 def _latex_text(plain: str) -> str:

@@ -73,7 +73,8 @@ def chain_command(
     --out keeps the certificates; `certmix verify` checks them, and `certmix predict` is the chain to deploy:
       certmix chain runs/quarter runs/half --threshold 0.8 --threshold 0.4 --out chained
       certmix verify runs/quarter runs/half --certificates chained
-    plot, report and export are of one run's rules; read a chain's curve with --radii, or its logs in --out.
+    Its curve beside those of its runs:
+      certmix plot runs/quarter runs/half --certificates chained --out figures/chain
     """
     from certmix.cli.certify import outside_runs
     from certmix.errors import InvalidArgument
@@ -183,15 +184,16 @@ def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict
 def _text(rows: Sequence[dict[str, Any]], table_format: str, said: str) -> str:
     from certmix.tables import percent_text, render_table
 
-    headers = ["certifier", "rule", "confidence", "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
+    confident = ["confidence"] if any(row["confidence"] is not None for row in rows) else []
+    headers = ["certifier", "rule", *confident, "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
     body = []
     for row in rows:
         clean = "" if row["clean_accuracy"] is None else percent_text(row["clean_accuracy"])
-        sure = "" if row["confidence"] is None else f"{row['confidence']:g}"
+        sure = ["" if row["confidence"] is None else f"{row['confidence']:g}"] if confident else []
         accuracies = zip(row["certified_accuracy"], row["lower"], row["upper"], strict=True)
         cells = [
             f"{percent_text(a)} [{percent_text(low)}, {percent_text(high, up=True)}]" for a, low, high in accuracies
         ]
-        body.append([row["certifier"], row["rule"], sure, clean, *cells])
+        body.append([row["certifier"], row["rule"], *sure, clean, *cells])
     caption = f"Certified accuracy in %, rounded down, at l2 radius r (pixel units), with 95 % intervals. {said}"
     return render_table(headers, body, table_format, caption)

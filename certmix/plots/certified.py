@@ -1,6 +1,6 @@
 """Certified accuracy against radius: a panel per run, or all runs in one axis."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,29 +48,37 @@ def certified_panels(
     """What `plot_certified_accuracy` draws, and the entries of its legend: one per run (overlay), rule and certifier."""
     every = [made for run in runs for made in run]
     rules = _ranked_rules(every)
+    methods = {_method(made): CERTIFIERS[made.certifier].dashes for made in every}
     panels, keys = [], []
     for number, run in enumerate(runs):
-        prefix, own = _source(run[0]), hue(number, 1)
+        source, own = _source(run[0]), hue(number, 1)
         shades = {rule: tint(own, k) if overlay else hue(k) for k, rule in enumerate(rules)}
         curves = [
             certified_curve(
                 made,
-                ", ".join([prefix, _method(made), *([rule.label] if rule.label in shades else [])]),
+                ", ".join([source, _method(made), *([rule.label] if rule.label in shades else [])]),
                 position=k,
                 colour=shades.get(rule.label, own),
             )
             for made in run
             for k, rule in enumerate(made.rules)
         ]
-        panels.append(Panel(f"{prefix}, {len(run[0].prediction)} inputs", curves))
-        keys += [_key(prefix, own)] if overlay else []
-    keys += [_key(rule, tint(GREY, k) if overlay else hue(k)) for k, rule in enumerate(rules)]
-    methods = {_method(made): CERTIFIERS[made.certifier].dashes for made in every}
-    keys += [_key(name, GREY, dashes) for name, dashes in methods.items()]
+        panels.append(Panel(_title([source], run, methods), curves))
+        only = rules if len(rules) == 1 and run[0].rules[0].label in rules else []
+        keys += [_key(", ".join([source, *only]), own)] if overlay else []
+    if not overlay or len(rules) > 1:
+        keys += [_key(rule, tint(GREY, k) if overlay else hue(k)) for k, rule in enumerate(rules)]
+    keys += [_key(name, GREY, dashes) for name, dashes in methods.items()] if len(methods) > 1 else []
     if overlay:
-        sizes = sorted({f"{len(run[0].prediction)} inputs" for run in runs})
-        panels = [Panel(" or ".join(sizes), [curve for panel in panels for curve in panel.curves])]
+        panels = [Panel(_title([], every, methods), [curve for panel in panels for curve in panel.curves])]
     return panels, keys
+
+
+def _title(words: Sequence[str], made: Sequence[Certificates], methods: Collection[str]) -> str:
+    """What all curves of a panel share."""
+    sizes = sorted({len(one.prediction) for one in made})
+    inputs = f"{' or '.join(map(str, sizes))} inputs"
+    return ", ".join([*words, inputs, *(methods if len(methods) == 1 else [])])
 
 
 def _source(made: Certificates) -> str:
