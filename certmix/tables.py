@@ -13,10 +13,15 @@ _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{"
 _LATEX |= {"~": r"\~{}", "^": r"\^{}", "\\": r"$\backslash$"}  # of fonts that every LaTeX has as outlines
 _LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$", "\n": " "}
 _NUMBER = re.compile(r"[-+]?\d")
-_HEADER_MATHS = (  # in an escaped header
-    (re.compile(r"\br = ([\d.]+)"), r"$r = \1$"),
-    (re.compile(r"\bsigma ([\d.]+)"), r"$\\sigma = \1$"),
-    (re.compile(r"\bsigma\b(?! = )"), r"$\\sigma$"),
+_WITH_INTERVAL = re.compile(r"([\d.]+) \[([\d.]+), ([\d.]+)\]")
+_MATHS = (  # in escaped text; names of files and folders are left alone
+    (re.compile(r"\br = (\d[\d.]*\d|\d)"), r"$r = \1$"),
+    (re.compile(r"\bradius r\b"), r"radius $r$"),
+    (re.compile(r"(?<![\w/-])sigma (?:= )?(\d[\d.]*\d|\d)"), r"$\\sigma = \1$"),
+    (re.compile(r"(?<![\w/-])sigma\b(?! = |[-/])"), r"$\\sigma$"),
+    (re.compile(r"\bp\\_([AB])\b"), r"$p_\1$"),
+    (re.compile(r"\bl([12])\b"), r"$\\ell_\1$"),
+    (re.compile(r"\blinf\b"), r"$\\ell_\\infty$"),
     (re.compile(r"\$>\$= ?"), r"$\\geq$ "),
 )
 
@@ -90,13 +95,17 @@ def default_radii(largest: float) -> list[float]:
     return [float(step * number) for number in range(int(Decimal(largest) / step) + 1)]
 
 
-def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], table_format: str = "markdown") -> str:
+def render_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], table_format: str = "markdown", caption: str = ""
+) -> str:
     """A table as text, with every cell escaped for its format; columns of numbers are aligned to the right.
 
     Args:
-        headers: one per column. In LaTeX "r = 0.5", "sigma" and ">=" become mathematics.
-        rows: cells as text, each row as long as the headers.
-        table_format: "markdown", "latex" (booktabs; see `latex_float` for a caption) or "csv".
+        headers: one per column. In LaTeX they break after commas.
+        rows: cells as text, each row as long as the headers. In LaTeX "61.6 [57.1, 65.9]" is set as a number with the ends of
+            its interval behind it, and "sigma 0.5", "r = 0.5" and their like as mathematics.
+        table_format: "markdown", "latex" (booktabs) or "csv".
+        caption: plain text, of LaTeX alone: with it, a table that floats and is no wider than its column.
     Raises: InvalidArgument: another format.
     """
     if table_format == "csv":
@@ -106,13 +115,10 @@ def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], table_fo
     if table_format not in ("markdown", "latex"):
         raise InvalidArgument(f"table format must be markdown, latex or csv, got {table_format!r}.")
     numeric = [_is_numeric([row[column] for row in rows]) for column in range(len(headers))]
-    return (_markdown if table_format == "markdown" else _latex)(headers, rows, numeric)
-
-
-def latex_float(tabular: str, caption: str) -> str:
-    """A LaTeX table with its caption, from `render_table(..., "latex")` and plain text."""
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(caption)}}}", tabular, r"\end{table}"]
-    return "\n".join(lines)
+    if table_format == "markdown":
+        return _markdown(headers, rows, numeric)
+    tabular = _latex(headers, rows, numeric)
+    return _float(tabular, caption) if caption else tabular
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:
@@ -133,14 +139,40 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Se
 
 
 def _latex(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    top = [_escape_latex(header) for header in headers]
-    for pattern, maths in _HEADER_MATHS:
-        top = [pattern.sub(maths, header) for header in top]
-    lines = [" & ".join(row) + r" \\" for row in (top, *(map(_escape_latex, row) for row in rows))]
-    columns = "".join("r" if number else "l" for number in numeric)
-    begin = [rf"\begin{{tabular}}{{{columns}}} % \usepackage{{booktabs}}", r"\toprule", lines[0], r"\midrule"]
+    columns = ["r" if number else "l" for number in numeric]
+    top = [_stacked(header, column) for header, column in zip(headers, columns, strict=True)]
+    lines = [" & ".join(row) + r" \\" for row in (top, *(map(_latex_cell, row) for row in rows))]
+    begin = [rf"\begin{{tabular}}{{{''.join(columns)}}} % \usepackage{{booktabs}}", r"\toprule", lines[0], r"\midrule"]
     return "\n".join([*begin, *lines[1:], r"\bottomrule", r"\end{tabular}"])
 
 
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def _float(tabular: str, caption: str) -> str:
+    breakable = _latex_text(caption).replace("/", r"/\allowbreak ")
+    fit = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    head = [r"\begin{table} % \usepackage{booktabs,graphicx}", r"\centering", rf"\caption{{{breakable}}}\smallskip"]
+    return "\n".join([*head, r"\renewcommand{\arraystretch}{1.3}", fit, f"{tabular}}}", r"\end{table}"])
+
+
+def _stacked(header: str, column: str) -> str:
+    """A header, broken after its commas and colons."""
+    lines = [_latex_text(line) for line in re.split(r"(?<=[,:]) ", header)]
+    stacked = r" \\ ".join(lines)
+    return stacked if len(lines) == 1 else rf"\shortstack[{column}]{{{stacked}}}"
+
+
+def _latex_cell(cell: str) -> str:
+    """A cell; the ends of an interval behind the number, one above the other."""
+    found = _WITH_INTERVAL.fullmatch(cell)
+    if found is None:
+        return _latex_text(cell)
+    value, *ends = found.groups()
+    low, high = (end + r"\phantom{0}" * (4 - len(end)) for end in ends)
+    return rf"${value}\,_{{{low}}}^{{{high}}}$"
+
+
+def _latex_text(plain: str) -> str:
+    """Plain text, escaped, with the field's symbols as mathematics."""
+    text = "".join(_LATEX.get(character, character) for character in plain)
+    for pattern, maths in _MATHS:
+        text = pattern.sub(maths, text)
+    return text

@@ -73,7 +73,8 @@ def test_tables_and_json(values, right, at):
         text = accuracy_table(rows, table_format)
         if table_format == "csv":
             assert len(next(csv.reader(io.StringIO(text)))) == 3 + len(at)
-        printed = re.findall(r"(\d+\.\d) \[(\d+\.\d), (\d+\.\d)\]", text)
+        plain = text.replace(r"\phantom{0}", "")
+        printed = re.findall(r"(\d+\.\d)(?: \[|\\,_{)(\d+\.\d)(?:, |}\^{)(\d+\.\d)[]}]", plain)
         assert len(printed) == len(at)
         for (value, low, high), share, below, above in zip(
             printed, truth, curve.lower[0].tolist(), curve.upper[0].tolist(), strict=True

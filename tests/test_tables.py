@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmix.errors import InvalidArgument
-from certmix.tables import default_radii, floor_text, latex_float, percent_text, render_table
+from certmix.tables import default_radii, floor_text, percent_text, render_table
 
 
 @given(st.floats(-1e6, 1e6), st.integers(0, 9))
@@ -63,24 +63,32 @@ def test_csv_leaves_text_as_it_is():
 
 def test_latex_is_escaped_aligned_and_says_what_it_needs():
     headers = ["sigma", "model", "r = 0.5", "clean >= 90.5", "matched sigma 0.25, weight 1"]
-    rows = [["0.25", r"a_b\c{<$1>}", "94.6 [91.4, 97.0]", "", "1 & 2"]]
+    rows = [
+        ["0.25", r"a_b\c{<$1>}", "94.6 [91.4, 97.0]", "", "1 & 2"],
+        ["1", "sigma 2: 0.1", "0.0 [0.0, 1.3]", "", "1"],
+    ]
     assert render_table(headers, rows, "latex").split("\n") == [
         r"\begin{tabular}{rlrlr} % \usepackage{booktabs}",
         r"\toprule",
-        r"$\sigma$ & model & $r = 0.5$ & clean $\geq$ 90.5 & matched $\sigma = 0.25$, weight 1 \\",
+        r"$\sigma$ & model & $r = 0.5$ & clean $\geq$ 90.5 & \shortstack[r]{matched $\sigma = 0.25$, \\ weight 1} \\",
         r"\midrule",
-        r"0.25 & a\_b$\backslash$c\{$<$\$1$>$\} & 94.6 [91.4, 97.0] &  & 1 \& 2 \\",
+        r"0.25 & a\_b$\backslash$c\{$<$\$1$>$\} & $94.6\,_{91.4}^{97.0}$ &  & 1 \& 2 \\",
+        r"1 & $\sigma = 2$: 0.1 & $0.0\,_{0.0\phantom{0}}^{1.3\phantom{0}}$ &  & 1 \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
 
 
-def test_a_latex_float_carries_an_escaped_caption():
-    table = latex_float(render_table(["a"], [["1"]], "latex"), "300 inputs of folder:my_data, 95 % intervals.")
+def test_a_caption_makes_a_float_of_latex_and_is_left_out_elsewhere():
+    said = "300 inputs of folder:my_data in runs/sigma-1, sigma 0.5, 95 % intervals at l2 radius r, p_A."
+    table = render_table(["a"], [["1"]], "latex", said)
     assert table.startswith(
-        "\\begin{table}\n\\centering\n\\caption{300 inputs of folder:my\\_data, 95 \\% intervals.}\n"
+        "\\begin{table} % \\usepackage{booktabs,graphicx}\n\\centering\n\\caption{300 inputs of folder:my\\_data "
     )
-    assert table.endswith("\\end{tabular}\n\\end{table}")
+    assert r"in runs/\allowbreak sigma-1, $\sigma = 0.5$, 95 \% intervals at $\ell_2$ radius $r$, $p_A$.}" in table
+    assert table.endswith("\\end{tabular}}\n\\end{table}")
+    for other in ("markdown", "csv"):
+        assert render_table(["a"], [["1"]], other, said) == render_table(["a"], [["1"]], other)
 
 
 def test_what_cannot_be_printed_is_named():

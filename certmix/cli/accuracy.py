@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from certmix.certification.certify import Certificates
-from certmix.certifiers import USUAL_CERTIFIER
+from certmix.certifiers import CERTIFIERS, USUAL_CERTIFIER
 from certmix.cli.values import Numbers
 from certmix.curves import certified_accuracy, radii_within
 from certmix.promise import Promise
 from certmix.runs.grouping import Run
 from certmix.summary import RunSummary, summarise
-from certmix.tables import latex_float, percent_text, render_table
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -43,9 +43,10 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: 
 
     Args:
         rows: of `accuracy_rows`.
-        table_format: see `render_table`; LaTeX gets the captions, where there are any.
+        table_format: see `render_table`; LaTeX gets the captions, where there are any, and in them what all rows share.
         captions: what is behind the rows, in sentences.
     """
+    paper = table_format == "latex" and bool(captions)
     radii = sorted({radius for row in rows for radius in row["radii"]})
     norms = sorted({row["norm"] for row in rows})
     scale = "Lambda" if {row["certifier"] for row in rows} <= {USUAL_CERTIFIER["l1"]} else "sigma"
@@ -62,12 +63,27 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: 
                 row["radii"], row["certified_accuracy"], row["lower"], row["upper"], strict=True
             )
         }
-        certifier = row["certifier"] + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
+        name = CERTIFIERS[row["certifier"]].label if paper else row["certifier"]
+        certifier = name + ("" if row["votes"] == "hard" else f", {row['votes']} votes")
         norm = [row["norm"]] if norms != ["l2"] else []
         beside = RunSummary(**row["summary"]).cells() if summarised else []
         body.append([f"{row['sigma']:g}", *norm, certifier, row["rule"], *beside, *(cells.get(r, "") for r in radii)])
-    table = render_table(headers, body, table_format)
-    return latex_float(table, " ".join(captions)) if table_format == "latex" and captions else table
+    if not paper:
+        return render_table(headers, body, table_format)
+    headers, body, shared = _apart(headers, body, (scale, "draws", "s per input"))
+    said = [f"Certified accuracy at {' or '.join(norms)} radius r (pixel units)."]
+    said += ["Clean: of the mixture, with h as its draws estimate it."] if summarised else []
+    said += [f"In every row: {shared}."] if shared else []
+    return render_table(headers, body, table_format, " ".join([*said, *captions]))
+
+
+def _apart(headers: list[str], body: list[list[str]], names: Sequence[str]) -> tuple[list[str], list[list[str]], str]:
+    """A table without those of the named columns that say the same in every row, and what they say."""
+    columns = dict(zip(headers, zip(*body, strict=True), strict=True))
+    shared = {name: columns[name][0] for name in names if name in columns and len(set(columns[name])) == 1}
+    kept = [position for position, name in enumerate(headers) if name not in shared]
+    rows = [[row[position] for position in kept] for row in body]
+    return [headers[position] for position in kept], rows, ", ".join(f"{name} {cell}" for name, cell in shared.items())
 
 
 def describe(run: Run, promise: Promise, files: Sequence[str]) -> dict[str, Any]:

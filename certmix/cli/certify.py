@@ -180,7 +180,7 @@ def certify_runs(
     asked = promise.rules() if promise.mixing_weight or promise.threshold or not floors else []
     wanted = list(dict.fromkeys([*asked, *floors]))
     rows: list[dict[str, Any]] = []
-    runs, captions, written = [], promise.left_out(wanted), list[str]()
+    runs, captions, written = [], list[str](), list[str]()
     for run, target in zip(found, targets, strict=True):
         made, draws = promise.certify(run.statistics, wanted), run.statistics.draws
         shown = [one.in_norm(norm or draws.norm, draws.size) for one in made]  # type: ignore[arg-type]
@@ -191,6 +191,7 @@ def certify_runs(
         runs.append(describe(run, stated, files))
         captions.append(caption(run, stated))
         written += files
+    captions += promise.left_out(wanted)
     values = {"runs": runs, "certified_accuracy": rows, **({"adaptive": adaptive} if adaptive else {})}
     notes = [*(entry["text"] for entry in adaptive), *captions, f"Written: {', '.join(written)}"]
     output.show(values, accuracy_table(rows, output.table_format, captions), notes)

@@ -73,7 +73,9 @@ def chain_command(
     --out keeps the certificates; `certmix verify` checks them, and `certmix predict` is the chain to deploy:
       certmix chain runs/quarter runs/half --threshold 0.8 --threshold 0.4 --out chained
       certmix verify runs/quarter runs/half --certificates chained
-    `certmix report RUN RUN --certificates chained` shows its curve; plot and export are of one run's rules.
+    Its curve beside those of its runs, as a figure or in a page:
+      certmix plot runs/quarter runs/half --certificates chained --out figures/chain
+      certmix report runs/quarter runs/half --certificates chained --out report.html
     """
     from certmix.cli.certify import outside_runs
     from certmix.errors import InvalidArgument
@@ -103,10 +105,9 @@ def chain_command(
     certificates = [made for _, made in rows]
     files = [] if out is None else write_certificates(out, certificates, force=force)
     promise = certificates[0].promise
-    note = f"{len(certificates[0])} inputs reported. {chain_promise(promise) if promise else ''}" + (
-        f" Written: {', '.join(files)}." if files else ""
-    )
-    output.show({"chains": shown, "files": files}, _text(shown, output.table_format), [note])
+    said = f"{len(certificates[0])} inputs reported. {chain_promise(promise) if promise else ''}"
+    notes = [said, *([f"Written: {', '.join(files)}"] if files else [])]
+    output.show({"chains": shown, "files": files}, _text(shown, output.table_format, said), notes)
 
 
 Row = tuple["float | None", "Certificates"]  # clean accuracy, and certificates of one chain
@@ -177,17 +178,19 @@ def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict
     }
 
 
-def _text(rows: Sequence[dict[str, Any]], table_format: str) -> str:
+def _text(rows: Sequence[dict[str, Any]], table_format: str, said: str) -> str:
     from certmix.tables import percent_text, render_table
 
-    headers = ["certifier", "rule", "confidence", "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
+    confident = ["confidence"] if any(row["confidence"] is not None for row in rows) else []
+    headers = ["certifier", "rule", *confident, "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
     body = []
     for row in rows:
         clean = "" if row["clean_accuracy"] is None else percent_text(row["clean_accuracy"])
-        sure = "" if row["confidence"] is None else f"{row['confidence']:g}"
+        sure = ["" if row["confidence"] is None else f"{row['confidence']:g}"] if confident else []
         accuracies = zip(row["certified_accuracy"], row["lower"], row["upper"], strict=True)
         cells = [
             f"{percent_text(a)} [{percent_text(low)}, {percent_text(high, up=True)}]" for a, low, high in accuracies
         ]
-        body.append([row["certifier"], row["rule"], sure, clean, *cells])
-    return render_table(headers, body, table_format)
+        body.append([row["certifier"], row["rule"], *sure, clean, *cells])
+    caption = f"Certified accuracy in %, rounded down, at l2 radius r (pixel units), with 95 % intervals. {said}"
+    return render_table(headers, body, table_format, caption)

@@ -50,4 +50,4 @@ def certify_counts(
         f"probability at most {err:g}, if the counts are independent draws of Gaussian noise of that sigma."
     )
     values |= {"interval": promise.interval, "files": files, "certified_accuracy": rows}
-    output.show(values, accuracy_table(rows, output.table_format), [caption])
+    output.show(values, accuracy_table(rows, output.table_format, [caption]), [caption])

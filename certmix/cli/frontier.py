@@ -8,8 +8,11 @@ from certmix.pareto import ParetoResult
 from certmix.tables import percent_text, render_table
 
 
-def sweep_table(result: ParetoResult, table_format: str) -> str:
-    """Certified accuracy in percent, rounded down, with intervals: a row per radius, a column per pair."""
+def sweep_table(result: ParetoResult, table_format: str, caption: str = "") -> str:
+    """Certified accuracy in percent, rounded down, with intervals: a row per radius, a column per pair.
+
+    Args: as `render_table`.
+    """
     columns = [("baseline", result.baseline)] if result.baseline else []
     columns += [("matched", pair) for pair in result.matched]
     headers = [f"{get_certifier(result.certifier).label}: radius", *(f"{kind} {pair.label}" for kind, pair in columns)]
@@ -24,7 +27,7 @@ def sweep_table(result: ParetoResult, table_format: str) -> str:
         best = result.matched[result.frontier_pair[k]].sigma
         frontier = f"{percent_text(result.frontier[k])} (sigma {best:g})" if result.frontier[k] > 0 else "0.0"
         rows.append([f"{result.radii[k]:.3g}", *cells, frontier])
-    return render_table([*headers, "frontier"], rows, table_format)
+    return render_table([*headers, "frontier"], rows, table_format, caption)
 
 
 def frontiers_table(results: Sequence[ParetoResult], table_format: str) -> str:

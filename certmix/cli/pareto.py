@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 RULES = ("linear", "threshold")
 _SWEEP = option_names(Output) | {"baseline", "target", "mode", "choose_on", "seed", "rule", "accurate_vote"}
 _SWEEP |= {"certifier", "radii", "out"}
+_CAPTION = "Certified accuracy in %, rounded down, at radii in pixel units. "  # of a paper's table, before the remarks
 
 
 @command(app, "pareto")
@@ -140,8 +141,9 @@ def pareto_command(
     ]
     files = write_sweep(results, out) if out is not None else []
     sweeps = [result.to_json() for result in results]
-    tables = "\n\n".join(sweep_table(result, output.table_format) for result in results)
-    notes = [*remarks(results[0], bool(log)), *([f"Written: {', '.join(files)}"] if files else [])]
+    said = remarks(results[0], bool(log))
+    tables = "\n\n".join(sweep_table(result, output.table_format, _CAPTION + " ".join(said)) for result in results)
+    notes = [*said, *([f"Written: {', '.join(files)}"] if files else [])]
     output.show({**sweeps[0], "sweeps": sweeps, "files": files}, tables, notes)
 
 

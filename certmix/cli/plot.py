@@ -1,6 +1,6 @@
 """`certmix plot`: certified accuracy against radius of stored runs, or the distribution of p_A."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -13,6 +13,9 @@ from certmix.cli.root import app
 from certmix.cli.values import choice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from certmix.certification.certify import Certificates
     from certmix.plots.canvas import Look
 
 
@@ -47,6 +50,9 @@ def plot_command(
         option("--show", "NAME", "accuracy, or probabilities: bounds on p_A.", choice("accuracy", "probabilities")),
     ] = "accuracy",
     overlay: Annotated[bool, option("--overlay", None, "All sigmas in one axis, a colour each.")] = False,
+    certificates: Annotated[
+        list[Path] | None, option("--certificates", "FOLDER", "A chain beside its runs, from chain --out; repeatable.")
+    ] = None,
     figure: FigureOptions,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,20 +64,63 @@ def plot_command(
       certmix plot runs/half --mixing-weight 0.79 --mixing-weight 1 --certifier exact --certifier theorem-a1
     All sigmas in one axis, for a column of a paper:
       certmix plot runs/quarter runs/half runs/one --overlay --width column --out figures/all
+    A chain beside the runs that are its nodes, on the inputs that it was reported on:
+      certmix plot runs/quarter runs/half --certificates chained --out figures/chain
     """
+    from certmix.errors import InvalidArgument
+    from certmix.formats.certificates import read_certificates
     from certmix.plots.certified import plot_certified_accuracy
     from certmix.plots.probabilities import plot_top_probabilities
     from certmix.runs.grouping import read_runs
 
     if len(runs) > 1:
         need("plot of several runs", out=figure.out)
+    if certificates and show == "probabilities":
+        raise InvalidArgument("--certificates goes with --show accuracy; leave one out.")
     stored, notes = [run.statistics for run in read_runs(runs)], []
     if show == "probabilities":
         stem = figure.out or runs[0] / "top-probabilities"
         files = plot_top_probabilities([promise.bounds(run) for run in stored], stem, look=figure.look)
     else:
         made = [promise.certify(run, promise.rules()) for run in stored]
+        chains = [read_certificates(folder) for folder in certificates or []]
+        made = [*(_shared_inputs(run, chains) for run in made), *chains]
         stem = figure.out or runs[0] / "certified-accuracy"
-        files = plot_certified_accuracy(made, stem, overlay=overlay, look=figure.look)
+        files = plot_certified_accuracy(made, stem, overlay=overlay or bool(chains), look=figure.look)
         notes = promise.left_out(promise.rules())
+        notes += [f"{folder}: as stored; certmix verify checks it." for folder in certificates or []]
     Output(as_json=as_json).show({"files": files}, "\n".join(files), notes)
+
+
+def _shared_inputs(
+    run: "Sequence[Certificates]", chains: "Sequence[Sequence[Certificates]]"
+) -> "Sequence[Certificates]":
+    """A run's certificates of the inputs that the chains are about, so that all curves are of the same ones.
+
+    Raises: InvalidArgument: chains that are about others.
+    """
+    import numpy as np
+
+    from certmix.errors import InvalidArgument
+
+    if not chains:
+        return run
+
+    def inputs(made: "Certificates") -> set[tuple[int, int]]:
+        assert made.indices is not None
+        assert made.labels is not None
+        return set(zip(made.indices.tolist(), made.labels.tolist(), strict=True))
+
+    wanted = inputs(chains[0][0])
+    if not wanted <= inputs(run[0]) or any(inputs(chain[0]) != wanted for chain in chains):
+        raise InvalidArgument(
+            "--certificates must be of the same inputs, and these in every run; certify the chain of these runs again."
+        )
+    kept = np.isin(run[0].indices, chains[0][0].indices)
+    return [
+        replace(
+            made, prediction=made.prediction[kept], radius=made.radius[:, kept], labels=made.labels[kept],
+            indices=made.indices[kept],
+        )
+        for made in run
+    ]  # fmt: skip

@@ -135,15 +135,20 @@ class ParetoResult:
     def frontier_steps(self) -> tuple[Floats, Floats]:
         """The frontier as a step curve (r, accuracy), accuracy[k] on (r[k-1], r[k]], as `certmix.curves.exact_steps`.
 
-        Without a split it is the exact maximum over the pairs. With one, pairs were chosen at `radii`, and each holds from
-        the radius before.
+        Without a split it is the exact maximum over the pairs. With one, the exact curve of the pair chosen at each of
+        `radii`, from the radius before up to it.
         """
-        if self.split is not None:
-            return self.radii, self.frontier
         right = [(pair.certificates.prediction == pair.certificates.labels, pair.certificates) for pair in self.matched]
-        edges = np.unique(np.concatenate([[0.0], *(made.radius[0][good] for good, made in right)]))
-        shares = [certified_at(made.radius[0][good][:, None], edges).sum(axis=0) / len(good) for good, made in right]
-        return edges, np.max(shares, axis=0)
+        ends = np.zeros(1) if self.split is None else self.radii
+        edges = np.unique(np.concatenate([[0.0], ends, *(made.radius[0][good] for good, made in right)]))
+        shares = np.array(
+            [certified_at(made.radius[0][good][:, None], edges).sum(axis=0) / len(good) for good, made in right]
+        )
+        if self.split is None:
+            return edges, shares.max(axis=0)
+        known = edges <= self.radii[-1]
+        chosen = self.frontier_pair[np.searchsorted(self.radii, edges[known])]
+        return edges[known], shares[:, known][chosen, np.arange(known.sum())]
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""

@@ -148,7 +148,7 @@ def draw(panels: Sequence[Panel], *, x: Axis, y: Axis, look: Look | None = None,
     curves = [curve for panel in panels for curve in panel.curves]
     if not curves:
         raise InvalidArgument("a figure needs at least one curve, got none.")
-    colours = _named(curves, look)
+    colours, markers = _named(curves, look), _markers(curves)
     with _dressed(look):
         handles = _entries(keys, _named(keys, look)) if keys else _entries(curves, colours)
         handles |= _interval_entry(curves, on_dark(GREY) if look.dark else GREY)
@@ -156,7 +156,7 @@ def draw(panels: Sequence[Panel], *, x: Axis, y: Axis, look: Look | None = None,
         figure, grid = _frame(len(panels), look, lines)
         for axes, panel in zip(grid, panels, strict=True):
             for curve in panel.curves:
-                _draw_curve(axes, curve, colours[curve.name], list(colours).index(curve.name), x.percent)
+                _draw_curve(axes, curve, colours[curve.name], markers.get(curve.name, ""), x.percent)
             axes.set_title(_text(panel.title))
         _label(grid, x, y)
         figure.legend(
@@ -194,7 +194,7 @@ def _frame(panels: int, look: Look, legend_lines: int) -> tuple[Figure, list[Axe
     return figure, grid[:panels]
 
 
-def _draw_curve(axes: Axes, curve: Curve, colour: str, number: int, percent_x: bool) -> None:
+def _draw_curve(axes: Axes, curve: Curve, colour: str, marker: str, percent_x: bool) -> None:
     x = np.atleast_1d(np.asarray(curve.x, dtype=np.float64)) * (100 if percent_x else 1)
     y = _percent(curve.y)
     look = {"color": colour, "linestyle": curve.dashes, "linewidth": curve.thickness, "label": curve.name}
@@ -205,7 +205,7 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, number: int, percent_x: b
     elif curve.kind == "rising":
         drawn = axes.step(x, y, where="post")
     else:
-        drawn = axes.plot(x, y, marker=_MARKERS[number % len(_MARKERS)])
+        drawn = axes.plot(x, y, marker=marker)
     if curve.kind == "mark":
         look |= {
             "linestyle": "",
@@ -247,13 +247,20 @@ def _named(curves: Sequence[Curve], look: Look) -> dict[str, str]:
     return {name: on_dark(colour) if look.dark else colour for name, colour in colours.items()}
 
 
+def _markers(curves: Sequence[Curve]) -> dict[str, str]:
+    """The marker of every name whose points are marked, the same in all panels."""
+    names = dict.fromkeys(curve.name for curve in curves if curve.kind in _MARKED)
+    return {name: _MARKERS[number % len(_MARKERS)] for number, name in enumerate(names)}
+
+
 def _entries(curves: Sequence[Curve], colours: Mapping[str, str]) -> dict[str, Artist]:
     """A legend handle for every name."""
     handles: dict[str, Artist] = {}
-    for number, (name, colour) in enumerate(colours.items()):
+    markers = _markers(curves)
+    for name, colour in colours.items():
         curve = next(curve for curve in curves if curve.name == name)
         marked = curve.kind == "mark"
-        handles[name] = Line2D([], [], marker=_MARKERS[number % len(_MARKERS)] if curve.kind in _MARKED else "")
+        handles[name] = Line2D([], [], marker=markers.get(name, ""))
         handles[name].set(
             color=colour, linewidth=curve.thickness, linestyle="" if marked else curve.dashes,
             markerfacecolor=mpl.rcParams["axes.facecolor"] if marked else colour,
@@ -278,8 +285,8 @@ def _legend_shape(names: Sequence[str], inches: float) -> tuple[int, int]:
 
 
 def _text(plain: str) -> str:
-    """Plain text for matplotlib: no dollar sign starts mathematics; "sigma = ", "linf" and "l2" become letters."""
-    text = re.sub(r"\bsigma(?= = )", r"$\\sigma$", plain.replace("$", r"\$"))
+    """Plain text for matplotlib: no dollar sign starts mathematics; sigma before a number, "linf" and "l2" become letters."""
+    text = re.sub(r"\bsigma(?= = | \d)", r"$\\sigma$", plain.replace("$", r"\$"))
     return re.sub(r"\bl2\b", r"$\\ell_2$", re.sub(r"\blinf\b", r"$\\ell_\\infty$", text))
 
 

@@ -1,6 +1,6 @@
 """Certified accuracy against radius: a panel per run, or all runs in one axis."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,10 @@ def plot_certified_accuracy(
     """The exact step curves of certified accuracy, with the test set's intervals as bands.
 
     The line style tells the certifier. In a panel per run the colour tells the rule; in an overlay the colour tells the run
-    (its sigma), and its shade the rule.
+    (its sigma) or the chain of runs, and its shade the rule.
 
     Args:
-        runs: the certificates of each run, one per certifier, with labels.
+        runs: the certificates of each run or chain, one per certifier, with labels.
         stem: path without its ending; see `certmix.plots.canvas.plot`.
         overlay: draw all runs in one axis.
         look: size and style.
@@ -48,29 +48,49 @@ def certified_panels(
     """What `plot_certified_accuracy` draws, and the entries of its legend: one per run (overlay), rule and certifier."""
     every = [made for run in runs for made in run]
     rules = _ranked_rules(every)
+    methods = {_method(made): CERTIFIERS[made.certifier].dashes for made in every}
     panels, keys = [], []
     for number, run in enumerate(runs):
-        colours = [tint(hue(number, 1), k) if overlay else hue(k) for k in range(len(rules))]
-        prefix = f"{'Lambda' if run[0].norm == 'l1' else 'sigma'} = {run[0].sigma:g}"
+        source, own = _source(run[0]), hue(number, 1)
+        shades = {rule: tint(own, k) if overlay else hue(k) for k, rule in enumerate(rules)}
         curves = [
             certified_curve(
                 made,
-                f"{prefix}, {CERTIFIERS[made.certifier].label}, {rule.label}",
+                ", ".join([source, _method(made), *([rule.label] if rule.label in shades else [])]),
                 position=k,
-                colour=colours[rules.index(rule.label)],
+                colour=shades.get(rule.label, own),
             )
             for made in run
             for k, rule in enumerate(made.rules)
         ]
-        panels.append(Panel(f"{prefix}, {len(run[0].prediction)} inputs", curves))
-        keys += [_key(prefix, colours[0])] if overlay else []
-    keys += [_key(rule, tint(GREY, k) if overlay else hue(k)) for k, rule in enumerate(rules)]
-    methods = [CERTIFIERS[name] for name in dict.fromkeys(made.certifier for made in every)]
-    keys += [_key(method.label, GREY, method.dashes) for method in methods]
+        panels.append(Panel(_title([source], run, methods), curves))
+        only = rules if len(rules) == 1 and run[0].rules[0].label in rules else []
+        keys += [_key(", ".join([source, *only]), own)] if overlay else []
+    if not overlay or len(rules) > 1:
+        keys += [_key(rule, tint(GREY, k) if overlay else hue(k)) for k, rule in enumerate(rules)]
+    keys += [_key(name, GREY, dashes) for name, dashes in methods.items()] if len(methods) > 1 else []
     if overlay:
-        sizes = sorted({f"{len(run[0].prediction)} inputs" for run in runs})
-        panels = [Panel(" or ".join(sizes), [curve for panel in panels for curve in panel.curves])]
+        panels = [Panel(_title([], every, methods), [curve for panel in panels for curve in panel.curves])]
     return panels, keys
+
+
+def _title(words: Sequence[str], made: Sequence[Certificates], methods: Collection[str]) -> str:
+    """What all curves of a panel share."""
+    sizes = sorted({len(one.prediction) for one in made})
+    inputs = f"{' or '.join(map(str, sizes))} inputs"
+    return ", ".join([*words, inputs, *(methods if len(methods) == 1 else [])])
+
+
+def _source(made: Certificates) -> str:
+    """What certificates are of: the noise of one run, or a chain of several."""
+    if made.rules[0].kind == "chain":
+        return made.rules[0].label
+    return f"{'Lambda' if made.norm == 'l1' else 'sigma'} = {made.sigma:g}"
+
+
+def _method(made: Certificates) -> str:
+    soft = made.promise is not None and made.promise.votes == "soft"
+    return CERTIFIERS[made.certifier].label + (", soft votes" if soft else "")
 
 
 def _key(name: str, colour: str, dashes: Dashes = "-") -> Curve:
@@ -101,6 +121,6 @@ def intervals(accuracy: ArrayLike, inputs: int) -> tuple[NDArray[np.float64], ND
 
 
 def _ranked_rules(every: Sequence[Certificates]) -> list[str]:
-    """The labels of all rules of a figure, per kind from the largest parameter down: weight 1 is black, or unshaded."""
-    rules = {rule for made in every for rule in made.rules}
+    """Labels of all rules but chains, per kind from the largest parameter down: weight 1 is black, or unshaded."""
+    rules = {rule for made in every for rule in made.rules if rule.kind != "chain"}
     return [rule.label for rule in sorted(rules, key=lambda rule: (rule.kind, -rule.parameter))]

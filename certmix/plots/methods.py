@@ -20,7 +20,7 @@ def plot_methods(
     Args:
         methods: of `certmix.pareto.compare_methods`, over the same inputs.
         stem: path without its ending; see `certmix.plots.canvas.plot`.
-        title: what the inputs are, such as "CIFAR-10"; clean accuracies and the number of inputs follow it.
+        title: what the inputs are, such as "CIFAR-10"; clean accuracies and the number of inputs stand below it.
         look: size and style.
     Returns: the paths of PNG, PDF and CSV.
     Raises: InvalidArgument: no method, or methods over different numbers of inputs.
@@ -40,5 +40,5 @@ def methods_panel(methods: Sequence[Method], title: str = "") -> Panel:
         dashes = CERTIFIERS[method.certifier].dashes
         curves.append(Curve(method.name, radii, accuracy, *ends, kind="falling", dashes=dashes, thickness=1.8))
     clean = sorted({percent_text(method.clean_accuracy) for method in methods}, key=float)
-    parts = [title, f"clean accuracy {' to '.join(dict.fromkeys((clean[0], clean[-1])))} %", f"{sizes.pop()} inputs"]
-    return Panel(", ".join(part for part in parts if part), curves)
+    shared = f"clean accuracy {' to '.join(dict.fromkeys((clean[0], clean[-1])))} %, {sizes.pop()} inputs"
+    return Panel(f"{title}\n{shared}" if title else shared, curves)

@@ -1,5 +1,6 @@
 """`certmix chain` as a user types it, its certificates verified, and the chain that predicts."""
 
+import csv
 import json
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_chain_at_given_and_at_chosen_thresholds(run, runs, tmp_path):
     assert "4 inputs reported" in chosen.err
     assert "shared equally by the nodes" in chosen.err
     assert "chain (sigma 0.5: " in chosen.out
+
+
+def test_its_curve_is_drawn_beside_its_runs_on_the_inputs_it_was_reported_on(run, runs, tmp_path):
+    choosing = ("--target", 0.0, "--choose-on", 0.5)
+    assert run("chain", *runs, *choosing, "--out", tmp_path / "half", "-q").code == 0
+    plot = ("plot", *runs, "--certify-votes", "hard", "--certificates", tmp_path / "half")
+    drawn = run(*plot, "--out", tmp_path / "figure")
+    assert drawn.code == 0, drawn.err
+    assert "half: as stored; certmix verify checks it." in drawn.err
+    with (tmp_path / "figure.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["panel"] for row in rows} == {"4 inputs, Exact"}
+    first, second, chain = dict.fromkeys(row["curve"] for row in rows)
+    assert (first, second) == ("sigma = 0.5, Exact, weight 1", "sigma = 0.25, Exact, weight 1")
+    assert chain.startswith("chain (sigma 0.5: ")
+    assert run("chain", *runs, *THRESHOLDS, "--out", tmp_path / "all", "-q").code == 0
+    for options, message in (
+        (("--certificates", tmp_path / "all"), "--certificates must be of the same inputs"),
+        (("--show", "probabilities"), "--certificates goes with --show accuracy"),
+    ):
+        refused = run(*plot, *options, "--out", tmp_path / "none")
+        assert (refused.code, refused.out) == (2, "")
+        assert message in refused.err
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_its_certificates_are_verified_and_a_raised_radius_is_caught(run, runs, tmp_path):

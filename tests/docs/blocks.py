@@ -75,7 +75,11 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 def run_command(words: list[str]) -> str:
-    """Run a certmix command in this process, in the current folder; returns what it printed. Fails on an exit code."""
+    """Run a certmix command in this process, in the current folder; returns what it printed. Fails on an exit code.
+
+    `> FILE` at its end puts what it printed into that file, too.
+    """
+    words, target = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
     assert words[0] == "certmix", f"only certmix commands run here, got {words}; mark the block `not run`, and why"
     arguments = cut(words[1:])
     if arguments[0] == "train" and Path(arguments[arguments.index("--out") + 1]).exists():
@@ -87,6 +91,8 @@ def run_command(words: list[str]) -> str:
         except SystemExit as stopped:
             code = stopped.code
     assert code == 0, f"{shlex.join(['certmix', *arguments])}\n{said.getvalue()[-2000:]}"
+    if target is not None:
+        Path(target).write_text(printed.getvalue())
     return printed.getvalue()
 
 

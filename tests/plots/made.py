@@ -19,7 +19,7 @@ def certificates(sigma=0.5, top=(0.6, 0.7, 0.8, 0.9, 0.99), weights=(1.0,), cert
     return certify(bounds(sigma, top, wrong), mixing_weight=list(weights), certifier=certifier)
 
 
-def crossing_sweep(certifier="exact"):
+def crossing_sweep(certifier="exact", split=None):
     """Two sigmas of which one certifies more inputs and the other larger radii, and the frontier over both."""
     inputs = 40
     sure = np.linspace(0.52, 0.99, inputs), np.linspace(0.3, 0.97, inputs)
@@ -28,7 +28,7 @@ def crossing_sweep(certifier="exact"):
         Candidate(bounds(sigma, top), g, 1000 * np.stack([top, 1 - top], axis=1))
         for sigma, top in zip((0.25, 1.0), sure, strict=True)
     ]
-    return pareto_frontier(family, target=0.9, certifier=certifier)
+    return pareto_frontier(family, target=0.9, certifier=certifier, split=split)
 
 
 def line_named(axes, name):

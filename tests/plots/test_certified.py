@@ -9,6 +9,8 @@ from certmix.curves import certified_accuracy
 from certmix.errors import InvalidArgument
 from certmix.plots.canvas import CERTIFIED, RADIUS, Look, draw
 from certmix.plots.certified import certified_panels, plot_certified_accuracy
+from certmix.promise import Promise
+from certmix.rules import Chain
 from tests.plots.made import assert_tidy, certificates
 
 
@@ -47,6 +49,27 @@ def test_an_overlay_holds_all_runs_in_one_axis():
     assert [curve.name for curve in panel.curves] == [curve.name for curve in separate]
     assert len({(curve.colour, curve.dashes) for curve in panel.curves}) == 18
     assert [key.name for key in keys[:3]] == ["sigma = 0.25", "sigma = 0.5", "sigma = 1"]
+
+
+def test_a_chain_stands_beside_its_runs_with_one_entry_of_its_own():
+    runs = [[certificates(sigma)] for sigma in (0.25, 0.5)]
+    chain = replace(runs[0][0], rules=(Chain([0.25, 0.5], [0.8, 0.4]),), radius=np.full((1, 5), 0.3))
+    (panel,), keys = certified_panels([*runs, [chain]], overlay=True)
+    name = "chain (sigma 0.25: 0.8, sigma 0.5: 0.4)"
+    assert panel.title == "5 inputs, Exact"
+    assert [key.name for key in keys] == ["sigma = 0.25, weight 1", "sigma = 0.5, weight 1", name]
+    assert [curve.name for curve in panel.curves][2] == f"{name}, Exact"
+    assert [curve.colour for curve in panel.curves] == [key.colour for key in keys]
+    assert len({key.colour for key in keys}) == 3
+    assert np.asarray(panel.curves[2].x).max() == 0.3
+
+
+def test_soft_votes_are_said():
+    made = certificates(weights=(0.8, 1.0))
+    soft = replace(made, promise=Promise(votes="soft"))
+    ((panel,), keys) = certified_panels([[made, soft]])
+    assert [key.name for key in keys[2:]] == ["Exact", "Exact, soft votes"]
+    assert len({curve.name for curve in panel.curves}) == 4
 
 
 @pytest.mark.parametrize("width", ["column", "text"])

@@ -32,6 +32,22 @@ def test_the_drawn_frontier_is_the_maximum_over_the_pairs():
     np.testing.assert_allclose(_drawn_value(frontier, result.radii[1:]), result.frontier[1:])
 
 
+def test_with_a_split_the_drawn_frontier_is_the_curve_of_the_pair_that_was_chosen():
+    result = crossing_sweep(split=0.5)
+    assert len(set(result.frontier_pair.tolist())) == 2
+    (axes,) = draw([frontier_panel(result)], x=RADIUS, y=CERTIFIED).axes
+    frontier = line_named(axes, "Frontier")
+    np.testing.assert_allclose(_drawn_value(frontier, result.radii[1:]), result.frontier[1:])
+    middles = (result.radii[1:] + result.radii[:-1]) / 2
+    chosen = [result.matched[k].certificates for k in result.frontier_pair[1:]]
+    shares = [
+        (certified_at(made.radius[0], r) & (made.prediction == made.labels)).mean()
+        for made, r in zip(chosen, middles, strict=True)
+    ]
+    assert (np.array(shares) > result.frontier[1:]).any()
+    np.testing.assert_allclose(_drawn_value(frontier, middles), shares)
+
+
 @pytest.mark.parametrize("width", ["column", "text"])
 def test_layout_and_legend(width, drawn, tmp_path):
     plot_frontiers([crossing_sweep(name) for name in ("theorem-a1", "exact")], tmp_path / "f", look=Look(width))
