@@ -1,6 +1,6 @@
 """What an adaptive mixture is worth: accuracy under attacks A to D, at equal clean accuracy, beside fixed weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ def right_under_attack(
     settings: Sequence[str] = tuple(SETTINGS),
     seed: int = 0,
     batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Right:
     """Whether a classifier is right on each input: "clean", and under each attack setting; shape (inputs,) each.
 
@@ -43,6 +44,7 @@ def right_under_attack(
         settings: among "A", "B", "C", "D".
         seed: of random starts.
         batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
+        progress: called after every batch with (inputs done, inputs in all).
     """
     for setting in settings:
         check_setting(setting)
@@ -59,6 +61,8 @@ def right_under_attack(
             moved[setting] = attack_adaptive(model, x, y, setting, budget, generator=generator, after=after)
             with torch.no_grad():
                 found[setting].append(model(moved[setting]).argmax(dim=1) == y)
+        if progress:
+            progress(min((number + 1) * size, len(dataset)), len(dataset))
     return {name: torch.cat(parts).cpu().numpy() for name, parts in found.items()}
 
 

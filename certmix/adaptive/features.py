@@ -71,7 +71,7 @@ def choose_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[str, st
             f"{type(model).__name__}; name layers yourself."
         )
     stages = [name for name, _ in model.named_modules() if name.split(".")[-1] == "layer2"]
-    with torch.no_grad(), tapped(model, stages) as features:  # one that only holds modules for others to call gives none
+    with torch.no_grad(), tapped(model, stages) as features:  # none where the model calls what is in the stage
         model(torch.zeros(1, *input_shape, device=device))
     return used[0], next(iter(features), used[len(used) // 2])
 
