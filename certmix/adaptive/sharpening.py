@@ -26,7 +26,7 @@ from certmix.models.placement import device_of
 
 @dataclass(frozen=True)
 class Sharpening:
-    """s |v|^p sign(v), v = GELU(logits of mean 0 and variance 1, plus c): Eq. 3 to 5 of the source; classes keep their order.
+    """s |v|^p sign(v), v = GELU(logits of mean 0 and variance 1, plus c). The class stays where v > 0.
 
     Attributes:
         scale: s > 0.
