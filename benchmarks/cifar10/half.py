@@ -1,4 +1,4 @@
-"""A trained model, or a mixing network, with its weights in half precision, for the repository: half the bytes, batch norms kept in float32.
+"""A trained model or mixture with its weights in half precision, for the repository: half the bytes, vectors in float32.
 
     python half.py TRAINED.safetensors OUT.safetensors
 
