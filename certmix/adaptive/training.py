@@ -178,10 +178,11 @@ def training_attack(
     lowering = settings.lowering * uniform(len(inputs))
     drawn = uniform(2).tolist()
     steps = settings.steps[0] + int(drawn[0] * (settings.steps[1] + 1 - settings.steps[0]))
-    with torch.no_grad():
-        outputs = mixture(inputs)
-    other = outputs.scatter(1, labels[:, None], -math.inf).argmax(dim=1)
-    targeted = settings.attack == "C" and drawn[1] < 0.5 and outputs.shape[1] >= 4
+    targeted, other = settings.attack == "C" and drawn[1] < 0.5, labels
+    if targeted:
+        with torch.no_grad():
+            outputs = mixture(inputs)
+        targeted, other = outputs.shape[1] >= 4, outputs.scatter(1, labels[:, None], -math.inf).argmax(dim=1)
 
     def objective(points: Tensor) -> Tensor:
         found, argument = mixture.parts(points, gate_gradient=settings.attack != "A")
