@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from certmix.adaptive.search import Aim, Search
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import cross_entropy, margin
@@ -112,9 +113,6 @@ class HasParts(Protocol):
 
 
 Component = Callable[[torch.nn.Module, Tensor, Tensor, AttackBudget, torch.Generator | None], PGDResult]
-Aim = Callable[
-    [Tensor, Tensor], tuple[Tensor, Tensor]
-]  # points, and which rows they are of -> model's outputs, objective
 Prepare = Callable[[torch.nn.Module, Tensor, Tensor], Aim]
 
 
@@ -130,45 +128,13 @@ def _components(setting: str, budget: AttackBudget, adaptive: bool) -> list[Comp
     return strong
 
 
-class _Search:
-    """Objective and success of one search, from one pass through the model, over the rows that have not succeeded yet.
-
-    Rows that have succeeded keep their best point: their objective is -inf from then on, and costs nothing.
-    """
-
-    def __init__(self, aim: Aim, labels: Tensor) -> None:
-        self.aim, self.labels = aim, labels
-        self._rows = torch.arange(len(labels), device=labels.device)
-        self._seen: tuple[Tensor, Tensor] | None = None
-
-    def objective(self, points: Tensor) -> Tensor:
-        """Shape (batch,); what the model says of these points is kept for `succeeded`."""
-        values, wrong = points.new_full((len(points),), -torch.inf), torch.ones_like(self.labels, dtype=torch.bool)
-        if len(self._rows):
-            outputs, found = self.aim(points[self._rows], self._rows)
-            values = values.index_put((self._rows,), found)
-            wrong[self._rows] = outputs.detach().argmax(dim=1) != self.labels[self._rows]
-        self._seen = points.detach(), wrong
-        return values
-
-    def succeeded(self, points: Tensor) -> Tensor:
-        """Whether the model is wrong there, or was at an earlier point, shape (batch,)."""
-        if self._seen is None or not torch.equal(self._seen[0], points):
-            with torch.no_grad():
-                self.objective(points)
-        assert self._seen is not None
-        wrong = self._seen[1]
-        self._rows = (~wrong).nonzero()[:, 0]
-        return wrong
-
-
 def _plain(prepare: Prepare) -> Component:
     """One PGD run from the input itself."""
 
     def run(
         model: torch.nn.Module, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator | None
     ) -> PGDResult:
-        search = _Search(prepare(model, x, y), y)
+        search = Search(prepare(model, x, y), y)
         return pgd(
             search.objective,
             x,
@@ -188,7 +154,7 @@ def _strong(prepare: Prepare) -> Component:
     def run(
         model: torch.nn.Module, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator | None
     ) -> PGDResult:
-        search = _Search(prepare(model, x, y), y)
+        search = Search(prepare(model, x, y), y)
         return apgd(
             search.objective,
             x,
