@@ -1,4 +1,4 @@
-"""A trained model with its weights in half precision, for the repository: half the bytes, batch norms kept in float32.
+"""A trained model or mixture with its weights in half precision, for the repository: half the bytes, vectors in float32.
 
     python half.py TRAINED.safetensors OUT.safetensors
 
@@ -20,7 +20,7 @@ def main() -> None:
     with safe_open(source, "pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         own = json.loads(file.metadata()["certmix"])
-    own["training"]["dataset"] = "CIFAR-10, JPEG copy"
+    own["history" if "history" in own else "training"]["dataset"] = "CIFAR-10, JPEG copy"
     Path(target).parent.mkdir(exist_ok=True)
     halved = {name: one.half() if one.dtype == torch.float32 and one.ndim > 1 else one for name, one in state.items()}
     save_file(halved, target, metadata={"certmix": json.dumps(own)})

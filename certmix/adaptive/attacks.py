@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from certmix.adaptive.search import Aim, Search
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
 from certmix.attacks.auto import auto_attack
 from certmix.attacks.losses import cross_entropy, margin
@@ -21,7 +22,6 @@ SETTINGS = {
     "C": "white-box AutoAttack: APGD on cross-entropy and targeted DLR, and FAB and Square where asked for",
     "D": "C, and APGD components that lower a(x)",
 }
-Objective = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class HasParts(Protocol):
 
 
 Component = Callable[[torch.nn.Module, Tensor, Tensor, AttackBudget, torch.Generator | None], PGDResult]
-Prepare = Callable[[torch.nn.Module, Tensor, Tensor], Objective]
+Prepare = Callable[[torch.nn.Module, Tensor, Tensor], Aim]
 
 
 def _components(setting: str, budget: AttackBudget, adaptive: bool) -> list[Component]:
@@ -134,14 +134,15 @@ def _plain(prepare: Prepare) -> Component:
     def run(
         model: torch.nn.Module, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator | None
     ) -> PGDResult:
+        search = Search(prepare(model, x, y), y)
         return pgd(
-            prepare(model, x, y),
+            search.objective,
             x,
             norm=budget.norm,
             attack_radius=budget.attack_radius,
             steps=budget.steps,
             random_start=False,
-            succeeded=_wrong(model, y),
+            succeeded=search.succeeded,
         )
 
     return run
@@ -153,15 +154,16 @@ def _strong(prepare: Prepare) -> Component:
     def run(
         model: torch.nn.Module, x: Tensor, y: Tensor, budget: AttackBudget, generator: torch.Generator | None
     ) -> PGDResult:
+        search = Search(prepare(model, x, y), y)
         return apgd(
-            prepare(model, x, y),
+            search.objective,
             x,
             norm=budget.norm,
             attack_radius=budget.attack_radius,
             steps=budget.strong_steps,
             restarts=budget.restarts,
             generator=generator,
-            succeeded=_wrong(model, y),
+            succeeded=search.succeeded,
         )
 
     return run
@@ -179,34 +181,39 @@ def _fab_and_square(
     return PGDResult(found.inputs, torch.zeros(len(x)), found.fooled)
 
 
-def _wrong(model: torch.nn.Module, y: Tensor) -> Callable[[Tensor], Tensor]:
-    def wrong(points: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.as_tensor(model(points).argmax(dim=1) != y)
+def _cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Aim:
+    def aim(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = model(points)
+        return outputs, cross_entropy(outputs, y[rows])
 
-    return wrong
-
-
-def _cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
-    return lambda points: cross_entropy(model(points), y)
+    return aim
 
 
-def _gray_cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
-    return lambda points: cross_entropy(_parts(model, points, gate_gradient=False)[0], y)
+def _gray_cross_entropy(model: torch.nn.Module, x: Tensor, y: Tensor) -> Aim:
+    def aim(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, _ = _parts(model, points, gate_gradient=False)
+        return outputs, cross_entropy(outputs, y[rows])
+
+    return aim
 
 
 def _towards(rank: int) -> Prepare:
     """The targeted DLR loss of the class with the rank-th largest output among the others at the clean input."""
 
-    def prepare(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
+    def prepare(model: torch.nn.Module, x: Tensor, y: Tensor) -> Aim:
         with torch.no_grad():
             outputs = model(x)
         classes = outputs.shape[1]
         others = outputs.scatter(1, y[:, None], float("-inf"))
         target = others.argsort(dim=1, descending=True)[:, min(rank, classes - 1) - 1]
-        if classes >= 4:
-            return lambda points: targeted_logit_ratio(model(points), y, target)
-        return lambda points: margin(model(points), y)
+
+        def aim(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+            outputs = model(points)
+            if classes >= 4:
+                return outputs, targeted_logit_ratio(outputs, y[rows], target[rows])
+            return outputs, margin(outputs, y[rows])
+
+        return aim
 
     return prepare
 
@@ -214,26 +221,26 @@ def _towards(rank: int) -> Prepare:
 def _lowering(weight: float) -> Prepare:
     """Cross-entropy plus `weight` times log(1 - s), s the sigmoid behind a(x): wrong, with a low gate."""
 
-    def prepare(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
-        def objective(points: Tensor) -> Tensor:
+    def prepare(model: torch.nn.Module, x: Tensor, y: Tensor) -> Aim:
+        def aim(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             outputs, argument = _parts(model, points)
-            return cross_entropy(outputs, y) + weight * functional.logsigmoid(-argument)
+            return outputs, cross_entropy(outputs, y[rows]) + weight * functional.logsigmoid(-argument)
 
-        return objective
+        return aim
 
     return prepare
 
 
-def _accurate_first(model: torch.nn.Module, x: Tensor, y: Tensor) -> Objective:
+def _accurate_first(model: torch.nn.Module, x: Tensor, y: Tensor) -> Aim:
     """g wrong by a clear margin and a(x) low, whatever h says: the mixture follows g where the gate is low enough."""
 
-    def objective(points: Tensor) -> Tensor:
+    def aim(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(model, HasParts)
-        _, argument = model.parts(points)
-        wrong = margin(model.accurate(points).log_softmax(dim=1), y).clamp(max=1.0)
-        return wrong + functional.logsigmoid(-argument)
+        outputs, argument = model.parts(points)
+        wrong = margin(model.accurate(points).log_softmax(dim=1), y[rows]).clamp(max=1.0)
+        return outputs, wrong + functional.logsigmoid(-argument)
 
-    return objective
+    return aim
 
 
 def _parts(model: torch.nn.Module, points: Tensor, *, gate_gradient: bool = True) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from certmix.adaptive.calibration import fixed_mixture
 from certmix.adaptive.evaluation import Right, TradeOff, right_under_attack, trade_off
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.adaptive.oracle import Oracle
+from certmix.adaptive.sharpening import sharpened_mixture
 from certmix.datasets import Dataset
 from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
@@ -24,7 +25,8 @@ def compare_mixtures(
     settings: Sequence[str] = tuple(SETTINGS),
     seed: int = 0,
     batch_size: int | None = None,
-    progress: Callable[[str], None] | None = None,
+    sharpened: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Right]:
     """The paper's Table 2: g, h, the fixed weight of the first mixture's clean accuracy, and every mixture, attacked.
 
@@ -33,7 +35,8 @@ def compare_mixtures(
         validation: where the fixed weight is chosen.
         dataset: attacked and reported.
         budget, settings, seed, batch_size: see `right_under_attack`.
-        progress: called with the name of what is attacked next.
+        sharpened: a row for `sharpened_mixture` of the same clean accuracy too.
+        progress: called after every batch with (inputs done, inputs in all, name of what is attacked).
     Returns: name -> whether it is right under each attack.
     Raises: InvalidArgument: mixtures of different models.
     """
@@ -44,12 +47,24 @@ def compare_mixtures(
         batch_size=batch_size,
     )  # fmt: skip
     models: dict[str, nn.Module] = {"g (accurate)": first.accurate, "h (robust)": first.robust}
-    models |= {f"fixed weight {fixed.mixing_weight:.4f}": fixed, **mixtures}
+    models[f"fixed weight {fixed.mixing_weight:.4f}"] = fixed
+    if sharpened:
+        nuts = sharpened_mixture(
+            accurate=first.accurate, robust=first.robust, validation=validation, target=float(clean.mean()),
+            budget=budget, batch_size=batch_size,
+        )  # fmt: skip
+        models[f"MixedNUTS, weight {nuts.mixing_weight:.4f}"] = nuts
+    models |= mixtures
     rows = {}
-    for name, model in models.items():
-        if progress:
-            progress(name)
-        rows[name] = right_under_attack(model, dataset, budget, settings=settings, seed=seed, batch_size=batch_size)
+    for row, (name, model) in enumerate(models.items()):
+
+        def done(inputs: int, total: int, row: int = row, name: str = name) -> None:
+            if progress:
+                progress(row * total + inputs, len(models) * total, f"{name}, {inputs} of {total} inputs")
+
+        rows[name] = right_under_attack(
+            model, dataset, budget, settings=settings, seed=seed, batch_size=batch_size, progress=done
+        )
     return rows
 
 

@@ -1,6 +1,6 @@
 """What an adaptive mixture is worth: accuracy under attacks A to D, at equal clean accuracy, beside fixed weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from certmix.adaptive.attacks import SETTINGS, AttackBudget, attack_adaptive, check_setting
+from certmix.adaptive.attacks import SETTINGS, AttackBudget, HasParts, attack_adaptive, check_setting
 from certmix.adaptive.calibration import base_values, calibrate_mixture, fixed_mixture
 from certmix.adaptive.certification import GateValues, MixtureRecord
 from certmix.adaptive.mixture import AdaptiveMixture
@@ -30,11 +30,12 @@ def right_under_attack(
     settings: Sequence[str] = tuple(SETTINGS),
     seed: int = 0,
     batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Right:
     """Whether a classifier is right on each input: "clean", and under each attack setting; shape (inputs,) each.
 
     These are upper bounds on what it holds against: a stronger attack may lower them. D goes on from what C found,
-    so that it is never weaker.
+    so that it is never weaker. For a classifier without a gate, B is A and D is C: each is run once.
 
     Args:
         model: an adaptive mixture, or any classifier, in eval mode.
@@ -43,10 +44,12 @@ def right_under_attack(
         settings: among "A", "B", "C", "D".
         seed: of random starts.
         batch_size: inputs attacked at once, >= 1; by default as `inputs_at_once` says.
+        progress: called after every batch with (inputs done, inputs in all).
     """
     for setting in settings:
         check_setting(setting)
     size, device = inputs_at_once(dataset.input_shape, model, wanted=batch_size), device_of(model)
+    same = {} if isinstance(model, HasParts) else {"B": "A", "D": "C"}
     found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *settings)}
     for number, (inputs, labels) in enumerate(batches(dataset, size)):
         x, y = inputs.to(device), labels.to(device)
@@ -54,11 +57,16 @@ def right_under_attack(
             found["clean"].append(model(x).argmax(dim=1) == y)
         moved: dict[str, Tensor] = {}
         for setting in sorted(settings):
+            if same.get(setting) in moved:
+                found[setting].append(found[same[setting]][-1])
+                continue
             generator = torch.Generator(x.device).manual_seed(seed + 1_000_003 * number)
             after = moved["C"] if setting == "D" and "C" in moved else None
             moved[setting] = attack_adaptive(model, x, y, setting, budget, generator=generator, after=after)
             with torch.no_grad():
                 found[setting].append(model(moved[setting]).argmax(dim=1) == y)
+        if progress:
+            progress(min((number + 1) * size, len(dataset)), len(dataset))
     return {name: torch.cat(parts).cpu().numpy() for name, parts in found.items()}
 
 

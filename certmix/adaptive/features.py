@@ -70,8 +70,10 @@ def choose_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[str, st
             f"the mixing network needs two layers of each base model, found {len(used)} convolutions or linear layers in "
             f"{type(model).__name__}; name layers yourself."
         )
-    second = next((name for name, _ in model.named_modules() if name.split(".")[-1] == "layer2"), used[len(used) // 2])
-    return used[0], second
+    stages = [name for name, _ in model.named_modules() if name.split(".")[-1] == "layer2"]
+    with torch.no_grad(), tapped(model, stages) as features:  # none where the model calls what is in the stage
+        model(torch.zeros(1, *input_shape, device=device))
+    return used[0], next(iter(features), used[len(used) // 2])
 
 
 def as_maps(features: torch.Tensor, name: str) -> torch.Tensor:

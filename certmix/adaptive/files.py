@@ -132,8 +132,14 @@ def load_mixture(
     return mixture.eval()
 
 
-def trained_on_others(spec: str, dataset_fingerprint: str) -> bool:
-    """Whether certmix trained a model on other inputs than these, by its file; False where the file does not say."""
+def trained_on_others(spec: str, dataset_fingerprint: str, validation: float | None = None) -> bool:
+    """Whether certmix trained a model on other inputs than these, by its file; False where the file does not say.
+
+    Args:
+        spec: of the model.
+        dataset_fingerprint: of the inputs, with those of the validation part.
+        validation: share of the inputs that was judged and not trained on; None for none.
+    """
     path = spec.partition(",")[0]
     if not path.endswith(".safetensors") or not Path(path).is_file():
         return False
@@ -141,6 +147,8 @@ def trained_on_others(spec: str, dataset_fingerprint: str) -> bool:
         with safe_open(path, framework="pt") as handle:
             own = json.loads((handle.metadata() or {}).get("certmix", "{}"))
         training = own.get("training", {})
+        if validation is not None and training.get("validation") != validation:
+            return "fingerprint" in training
         return "fingerprint" in training and training["fingerprint"] != dataset_fingerprint
     except (SafetensorError, OSError, ValueError, AttributeError, TypeError):
         return False

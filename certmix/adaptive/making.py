@@ -44,6 +44,7 @@ def make_mixture(
     out: Path,
     gate_range: tuple[float, float] = (0.6, 1.0),
     kind: str = "auto",
+    width: int | None = None,
     accurate_layers: Sequence[str] | None = None,
     robust_layers: Sequence[str] | None = None,
     accurate_scale: float = 1.0,
@@ -64,7 +65,7 @@ def make_mixture(
         accurate, robust: g and h, on any device; moved to `device`.
         settings: of the training; its seed is that of the network's first weights too.
         out: file to write.
-        gate_range, kind, accurate_layers, robust_layers, accurate_scale, robust_scale: see `AdaptiveMixture`.
+        gate_range, kind, width, accurate_layers, robust_layers, accurate_scale, robust_scale: see `AdaptiveMixture`.
         target, scales: see `calibrate_mixture`.
         device: where to train; the CPU where left out.
         force: overwrite.
@@ -77,7 +78,7 @@ def make_mixture(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         mixture = AdaptiveMixture(
-            accurate=accurate.to(place), robust=robust.to(place), input_shape=training.input_shape, kind=kind,
+            accurate=accurate.to(place), robust=robust.to(place), input_shape=training.input_shape, kind=kind, width=width,
             gate_range=gate_range, accurate_layers=accurate_layers, robust_layers=robust_layers,
             accurate_scale=accurate_scale, robust_scale=robust_scale,
         ).to(place)  # fmt: skip

@@ -1,7 +1,7 @@
 """Adaptive smoothing: the mixture whose gate, a small network, weighs both models per input. arXiv:2301.12554, Section 4."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,10 +222,11 @@ class AdaptiveMixture(nn.Module):
             )
         joined = []
         for depth in (0, 1):
-            names = self.accurate_layers[depth], self.robust_layers[depth]
-            one, other = as_maps(of_accurate[names[0]], names[0]), as_maps(of_robust[names[1]], names[1])
+            one = _maps(of_accurate, self.accurate_layers[depth])
+            other = _maps(of_robust, self.robust_layers[depth])
             size = max(one.shape[-2], other.shape[-2]), max(one.shape[-1], other.shape[-1])
-            joined.append(torch.cat([resized(maps, size).to(inputs.dtype) for maps in (one, other)], dim=1))
+            dtype = torch.promote_types(one.dtype, other.dtype)  # the network computes in the models' precision
+            joined.append(torch.cat([resized(maps, size).to(dtype) for maps in (one, other)], dim=1))
         return accurate, robust, joined[0], joined[1]
 
 
@@ -241,6 +242,12 @@ class GrayBox(nn.Module):
         """Log-probabilities of the mixture, shape (batch, classes)."""
         log_probabilities: torch.Tensor = self.mixture(inputs, gate_gradient=False)
         return log_probabilities
+
+
+def _maps(features: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    if name not in features:
+        raise InvalidArgument(f"layers must run when the model does, but {name!r} does not; name a module inside it.")
+    return as_maps(features[name], name)
 
 
 def _pair(layers: Sequence[str], name: str) -> Pair:

@@ -1,5 +1,6 @@
 """The mixing network: one number per input from features of both base models. Source: arXiv:2301.12554, Figures 3 and 10."""
 
+import contextlib
 from typing import cast
 
 import torch
@@ -17,7 +18,8 @@ class GateNetwork(nn.Module):
 
     The first features enter where an image would enter a ResNet-18; the second ones are cut to `width` channels by a 1x1
     convolution and concatenated after the first stage. The output goes through a batch-norm without trainable scale and
-    shift, which keeps the network from always preferring one model (Section C.2).
+    shift, which keeps the network from always preferring one model (Section C.2). Half-precision features are computed on
+    in half precision, under autocast, up to the last map; weights stay in float32.
 
     Args:
         first_channels, second_channels: channels of the concatenated features of each depth.
@@ -51,7 +53,10 @@ class GateNetwork(nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Numbers of shape (batch,), from maps of shapes (batch, channels, height, width) of each depth."""
-        maps = self.first_stage(self.stem(first))
-        maps = torch.cat([maps, resized(self.join(second), (maps.shape[-2], maps.shape[-1]))], dim=1)
-        numbers = self.normalise(self.head(self.rest(maps).mean(dim=(2, 3))))
+        half = first.dtype in (torch.bfloat16, torch.float16)
+        with torch.autocast(first.device.type, first.dtype) if half else contextlib.nullcontext():
+            maps = self.first_stage(self.stem(first))
+            maps = torch.cat([maps, resized(self.join(second), (maps.shape[-2], maps.shape[-1]))], dim=1)
+            maps = self.rest(maps)
+        numbers = self.normalise(self.head(maps.to(self.head.weight.dtype).mean(dim=(2, 3))))
         return cast(torch.Tensor, numbers[:, 0])

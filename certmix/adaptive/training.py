@@ -34,7 +34,8 @@ class GateTraining:
         lowering: largest weight of the attacker's term that lowers a(x), drawn per input from [0, lowering]; not in A.
         loss_weights: c_CE, c_BCE and c_prod of Eq. 8; the defaults are the paper's best.
         epochs, batch_size, learning_rate, weight_decay: of AdamW, with a linear warm-up and a cosine decay.
-        averaging: weight of the past in the average over epochs that is returned, in [0, 1); the paper's is 0.8.
+        averaging: weight of the past in the average over epochs that is returned, in [0, 1); the paper's is 0.8. Of the
+            first epochs it is the mean, so that a short training is not an average of its beginning.
         seed: of order and attacks. (The network's first weights are those it has.)
     """
 
@@ -155,7 +156,7 @@ def _train(
                 group["lr"] = settings.learning_rate * _schedule((epoch + batch / batches) / settings.epochs)
             attacked = training_attack(mixture, x, y, settings, generator)
             sums += _step(mixture, optimizer, x, attacked, y, settings)
-        _average(state.average, mixture.network.state_dict(), settings.averaging if epoch else 0.0)
+        _average(state.average, mixture.network.state_dict(), min(settings.averaging, epoch / (epoch + 1)))
         if checkpoint:
             write_checkpoint(checkpoint, state, purpose, epoch + 1)
         if progress:
@@ -177,10 +178,11 @@ def training_attack(
     lowering = settings.lowering * uniform(len(inputs))
     drawn = uniform(2).tolist()
     steps = settings.steps[0] + int(drawn[0] * (settings.steps[1] + 1 - settings.steps[0]))
-    with torch.no_grad():
-        outputs = mixture(inputs)
-    other = outputs.scatter(1, labels[:, None], -math.inf).argmax(dim=1)
-    targeted = settings.attack == "C" and drawn[1] < 0.5 and outputs.shape[1] >= 4
+    targeted, other = settings.attack == "C" and drawn[1] < 0.5, labels
+    if targeted:
+        with torch.no_grad():
+            outputs = mixture(inputs)
+        targeted, other = outputs.shape[1] >= 4, outputs.scatter(1, labels[:, None], -math.inf).argmax(dim=1)
 
     def objective(points: Tensor) -> Tensor:
         found, argument = mixture.parts(points, gate_gradient=settings.attack != "A")

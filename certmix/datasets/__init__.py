@@ -61,6 +61,11 @@ def load_dataset(
         raise InvalidArgument(
             f"a data set must have 2 to {_MOST_CLASSES:,} classes, got {whole.num_classes} in {spec}; is num_classes right?"
         )
+    return part_of(whole, skip=skip, max=max, indices=indices)
+
+
+def part_of(whole: Dataset, *, skip: int = 1, max: int | None = None, indices: str | None = None) -> Dataset:
+    """Some inputs of a data set; arguments and errors as `load_dataset`."""
     if skip == 1 and max is None and indices is None:
         return whole
     return Subset(whole, _positions(whole, skip, max, indices), skip=skip, max=max, indices=indices)

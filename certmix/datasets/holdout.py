@@ -5,6 +5,8 @@ import numpy as np
 from certmix.datasets.base import Dataset, Subset
 from certmix.errors import InvalidArgument
 
+VALIDATION_SEED = 1  # of the part that a training is judged on: not that of the inputs held out for choosing parameters
+
 
 def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Subset, Subset]:
     """(the rest, the part held out): a random part of the inputs, the same for the same data set size, share and seed.

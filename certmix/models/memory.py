@@ -36,7 +36,8 @@ def kept_bytes(model: nn.Module, input_shape: Sequence[int]) -> int:
 
     Weights are kept too, once for all inputs, and drop out of the difference.
     """
-    dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), torch.float32)
+    dtypes = {one.dtype for one in model.parameters() if one.is_floating_point()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32  # of several, wrappers convert
     blank = torch.zeros((2, *input_shape), dtype=dtype, device=device_of(model))
     one, two = (_kept(model, blank[:rows].clone()) for rows in (1, 2))
     return max(two - one, 0)

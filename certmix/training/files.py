@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from certmix.datasets import Dataset
-from certmix.datasets.holdout import hold_out
+from certmix.datasets.holdout import VALIDATION_SEED, hold_out
 from certmix.files import check_target
 from certmix.training.checkpoint import EpochReport
 from certmix.training.loop import Progress, Trained, fit
@@ -15,8 +15,6 @@ from certmix.training.methods import Method
 from certmix.training.network import Start
 from certmix.training.recipe import Recipe
 from certmix.training.train import accuracy, save_model
-
-_VALIDATION_SEED = 1  # not that of the inputs held out for choosing parameters
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def train_to_file(
     checkpoint = checkpoint_of(out)
     for target in (out, best) if best else (out,):
         check_target(target, force=force)
-    rest, held = hold_out(dataset, validation, seed=_VALIDATION_SEED) if validation else (dataset, None)
+    rest, held = hold_out(dataset, validation, seed=VALIDATION_SEED) if validation else (dataset, None)
     trained = fit(
         rest, start, method, recipe, device=device, validation=held, checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds, progress=progress, each_epoch=each_epoch,

@@ -117,4 +117,5 @@ def test_a_base_model_says_what_it_was_trained_on(tmp_path):
     save_model(make_architecture("mlp"), path, architecture="mlp", settings={"fingerprint": "abc", "num_classes": 10})
     assert not trained_on_others(str(path), "abc")
     assert trained_on_others(f"{path},mean=0.5,std=0.5", "other")
+    assert trained_on_others(str(path), "abc", 0.02)  # which it kept no part of
     assert not trained_on_others("py:net.py:build", "other")

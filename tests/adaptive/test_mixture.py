@@ -12,6 +12,8 @@ from certmix.adaptive.features import as_maps, choose_layers, resized, tapped
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.errors import InvalidArgument
 from certmix.models import make_architecture
+from certmix.models.acceleration import accelerate, fold_batch_norms
+from certmix.models.memory import inputs_at_once
 from tests.strategies import seeded
 
 DIGIT = (1, 8, 8)
@@ -125,8 +127,36 @@ def test_layers_are_chosen_at_two_depths():
     assert choose_layers(make_architecture("digits-cnn"), DIGIT) == ("0", "2")
     assert choose_layers(make_architecture("mlp"), DIGIT) == ("1", "3")
     assert choose_layers(make_architecture("resnet18", width=4), (3, 32, 32)) == ("conv1", "layer2")
+    folded = fold_batch_norms(make_architecture("cifar_resnet9", width=2).eval())  # which calls what is in its stages
+    assert choose_layers(folded, (3, 32, 32)) == ("prep.0", "layer2.0")
+    how = {"accurate": folded, "robust": folded, "input_shape": (3, 32, 32)}
+    with pytest.raises(InvalidArgument, match="'layer2' does not; name a module inside it"):
+        AdaptiveMixture(**how, accurate_layers=("prep.0", "layer2"))
     with pytest.raises(InvalidArgument, match="found 1 convolutions or linear layers in Sequential; name layers"):
         choose_layers(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), DIGIT)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_base_models_in_half_precision_make_a_gate_in_half_precision(fast):
+    torch.manual_seed(0)
+    bases = [make_architecture("cifar_resnet9", width=4).eval() for _ in range(2)]
+    fast_bases = [accelerate(model, precision="bf16", fast=fast) for model in bases]
+    networks = {"width": 4, "input_shape": (3, 32, 32)}
+    exact = AdaptiveMixture(accurate=bases[0], robust=bases[1], **networks).eval()
+    mixture = AdaptiveMixture(accurate=fast_bases[0], robust=fast_bases[1], **networks).eval()
+    if not fast:  # batch norms are folded there, so that other layers are seen
+        mixture.network.load_state_dict(exact.network.state_dict())
+    seen = []
+    mixture.network.rest.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    x = torch.rand(8, 3, 32, 32, requires_grad=True)
+    outputs, argument = mixture.parts(x)
+    assert set(seen) == {torch.bfloat16}
+    assert (outputs.dtype, argument.dtype, mixture.network.head.weight.dtype) == (torch.float32,) * 3
+    assert (outputs - (exact(x) if not fast else outputs)).abs().max() < 0.05
+    outputs.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert x.grad.abs().sum() > 0
+    assert inputs_at_once((3, 32, 32), mixture) > 1  # a model of two precisions is measured in float32
 
 
 def test_taps_copy_before_in_place_activations_and_name_unknown_layers():

@@ -87,6 +87,14 @@ def test_an_interrupted_training_resumes_bit_for_bit(data, bases, tmp_path):
     assert fingerprint(resumed) == fingerprint(whole)
 
 
+def test_the_average_over_a_short_training_is_a_mean_over_its_epochs(data, bases):
+    mixture, weights = _mixture(bases), []
+    keep = lambda report: weights.append(mixture.network.head.weight.detach().clone())  # noqa: E731
+    train_gate(mixture, data, GateTraining(**SHORT), progress=keep)
+    assert len({float(weight.sum()) for weight in weights}) == 3
+    assert torch.allclose(mixture.network.head.weight, torch.stack(weights).mean(dim=0), atol=1e-6)
+
+
 def test_a_checkpoint_of_something_else_is_refused_with_both_values(data, bases, tmp_path):
     checkpoint = tmp_path / "m.training"
     train_gate(_mixture(bases), data, GateTraining(**SHORT), checkpoint=checkpoint)

@@ -171,6 +171,11 @@ def test_pooling_by_slices_gives_the_bits_of_max_pooling_and_its_name(shape, dty
     maps[0, 0, 1, 1] = float("nan")
     expected, found = nn.MaxPool2d(2)(maps), HalvingMaxPool(2)(maps)
     assert torch.equal(expected.nan_to_num(7.0), found.nan_to_num(7.0))
+    maps.nan_to_num_(1.0).requires_grad_()
+    gradients = [
+        torch.autograd.grad(pool(maps).square().sum(), maps)[0] for pool in (nn.MaxPool2d(2), HalvingMaxPool(2))
+    ]
+    assert torch.equal(*gradients)
     plain = accelerate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.MaxPool2d(2, padding=1)), fast=True)
     assert [type(part) for part in plain.model[1:]] == [HalvingMaxPool, nn.MaxPool2d]
     assert "HalvingMaxPool" not in repr(plain)

@@ -17,11 +17,13 @@ from certmix.cli.options import (
     RestartsOption,
     ScaleOption,
     SeedOption,
+    SkipOption,
     SplitOption,
     StemOption,
     StepsOption,
 )
 from certmix.cli.output import Output
+from certmix.cli.progress import progress_bar
 from certmix.cli.values import COUNT, Numbers, ascending
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def attack_command(
     bases: BaseModels,
     dataset: Annotated[str, option("--dataset", "SPEC", "Data set to attack.")],
     split: SplitOption = "test",
+    skip: SkipOption = 1,
     max_inputs: MaxOption = None,
     held_out: HeldOut,
     attack_radius: AttackRadiusOption,
@@ -52,6 +55,9 @@ def attack_command(
     strong_steps: Annotated[int, option("--strong-steps", "N", "Steps of each APGD run of C and D.", COUNT)] = 100,
     restarts: RestartsOption = 1,
     whole: Annotated[bool, option("--whole", None, "FAB and Square in C and D (attacks extra; slow).")] = False,
+    sharpened: Annotated[
+        bool, option("--sharpened", None, "Also the fixed weight with MixedNUTS's sharpened h.")
+    ] = False,
     targets: Annotated[
         Numbers | None, option("--targets", "ACC,...", "Also the trade-off at these clean accuracies.", ascending)
     ] = None,
@@ -77,21 +83,16 @@ def attack_command(
     from certmix.adaptive.evaluation import accuracies
 
     budget = AttackBudget(norm, attack_radius, steps=steps, strong_steps=strong_steps, restarts=restarts, whole=whole)
-    data = certmix.load_dataset(dataset, split=split, max=max_inputs, trust_model=bases.trust_model)
+    data = certmix.load_dataset(dataset, split=split, skip=skip, max=max_inputs, trust_model=bases.trust_model)
     validation = held_out.load(dataset, bases.trust_model)
     loaded = {path.stem: bases.load(str(path)) for path in mixtures}
     for mixture in loaded.values():
         placement.place(mixture)
     how: dict[str, Any] = {"seed": seed, "batch_size": placement.batch_size}
-    rows = compare_mixtures(
-        loaded,
-        validation,
-        data,
-        budget,
-        settings=settings,
-        progress=lambda name: output.say(f"attacking {name}"),
-        **how,
-    )
+    with progress_bar("attacking", quiet=output.quiet) as watch:
+        rows = compare_mixtures(
+            loaded, validation, data, budget, settings=settings, sharpened=sharpened, progress=watch, **how
+        )
     values: dict[str, Any] = {
         "dataset": data.spec, "inputs": len(data), "norm": norm, "attack_radius": attack_radius,
         "accuracy": {name: accuracies(right) for name, right in rows.items()},

@@ -7,11 +7,11 @@ import typer
 
 from certmix.cli.command import option
 from certmix.cli.options import SOURCES, HoldoutOption, TrustOption
-from certmix.cli.values import WEIGHT, real
+from certmix.cli.values import COUNT, SHARE, WEIGHT, real
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture
-    from certmix.datasets import Dataset
+    from certmix.datasets import Dataset, Subset
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,51 @@ class BaseModels:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """The inputs that a mixture is calibrated on."""
+class Share:
+    """Which inputs are held out to calibrate on."""
 
     panel: ClassVar[str] = SOURCES
+    holdout: HoldoutOption = 0.25
+    validation: Annotated[
+        float | None,
+        option("--validation", "SHARE", "In place of --holdout: the part that certmix train --validation kept.", SHARE),
+    ] = None
+
+    def split(self, whole: "Dataset") -> "tuple[Subset, Subset]":
+        """(the rest, the part held out)."""
+        from certmix.datasets.holdout import VALIDATION_SEED, hold_out
+
+        if self.validation is not None:
+            return hold_out(whole, self.validation, seed=VALIDATION_SEED)
+        return hold_out(whole, self.holdout or 0.25)
+
+
+@dataclass(frozen=True)
+class HeldOut(Share):
+    """The inputs that a mixture is calibrated on, and the split that they are of."""
+
     validation_split: Annotated[
         str, option("--validation-split", "NAME", "Split whose held-out part is calibrated on.")
     ] = "train"
-    holdout: HoldoutOption = 0.25
 
     def load(self, dataset: str, trust_model: bool) -> "Dataset":
-        """The held-out part of the split; all of it without a share."""
+        """The held-out part of the split."""
         import certmix
-        from certmix.datasets.holdout import hold_out
 
-        whole = certmix.load_dataset(dataset, split=self.validation_split, trust_model=trust_model)
-        return hold_out(whole, self.holdout)[1] if self.holdout else whole
+        return self.split(certmix.load_dataset(dataset, split=self.validation_split, trust_model=trust_model))[1]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A range of numbers of steps."""
+
+    low: int
+    high: int
+
+
+def steps_range(text: str) -> Steps:
+    """Parser of MIN,MAX, whole numbers >= 1."""
+    parts = text.split(",")
+    if len(parts) != 2 or not COUNT(parts[0]) <= COUNT(parts[1]):
+        raise typer.BadParameter(f"must be MIN,MAX with 1 <= MIN <= MAX, got {text!r}.")
+    return Steps(COUNT(parts[0]), COUNT(parts[1]))

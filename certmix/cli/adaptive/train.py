@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from certmix.cli.adaptive import app
-from certmix.cli.adaptive.options import DEFAULT_RANGE, GateRangeOption, LossWeights, TargetOption
+from certmix.cli.adaptive.options import (
+    DEFAULT_RANGE,
+    GateRangeOption,
+    LossWeights,
+    Share,
+    Steps,
+    TargetOption,
+    steps_range,
+)
 from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
 from certmix.cli.command import command, need, option
 from certmix.cli.exits import checkpoint_kept, if_stopped
@@ -13,7 +21,6 @@ from certmix.cli.options import (
     AttackRadiusOption,
     DeviceOption,
     ForceOption,
-    HoldoutOption,
     JsonOption,
     NormOption,
     QuietOption,
@@ -41,7 +48,7 @@ def train_command(
     setting: Annotated[
         str, option("--setting", "A|B|C", "Gray-box PGD, white-box PGD or white-box APGD.", choice("A", "B", "C"))
     ] = "B",
-    holdout: HoldoutOption = 0.25,
+    held_out: Share,
     target: TargetOption = None,
     gate_range: GateRangeOption = None,
     scale: ScaleOption = None,
@@ -51,11 +58,15 @@ def train_command(
     kind: Annotated[
         str, option("--kind", "NAME", "Mixing network: auto, resnet18, small.", choice("auto", "resnet18", "small"))
     ] = "auto",
+    width: Annotated[int | None, option("--width", "N", "Of it; 64 for resnet18, 32 for small.", COUNT)] = None,
     accurate_layers: Annotated[LayersOption, option("--accurate-layers", "A,B", "Two named layers of g.")] = None,
     robust_layers: Annotated[LayersOption, option("--robust-layers", "A,B", "Two named layers of h.")] = None,
     accurate_scale: Annotated[float, option("--accurate-scale", "S", "Of g's logits.", POSITIVE)] = 1.0,
     robust_scale: Annotated[float, option("--robust-scale", "S", "Of h's logits.", POSITIVE)] = 1.0,
     epochs: Annotated[int, option("--epochs", "N", "Of training.", COUNT)] = 60,
+    attack_steps: Annotated[
+        Steps | None, option("--attack-steps", "MIN,MAX", "Of the attacks in training; 5,15.", steps_range)
+    ] = None,
     batch_size: Annotated[int, option("--batch-size --batch", "N", "Clean inputs per step.", COUNT)] = 128,
     learning_rate: Annotated[float, option("--learning-rate", "R", "Of AdamW.", POSITIVE)] = 2e-3,
     seed: SeedOption = 0,
@@ -73,14 +84,14 @@ def train_command(
       certmix train --dataset digits --holdout 0.25 --attack-radius 0.2 --norm linf --out h.safetensors
       certmix adaptive train --accurate g.safetensors --robust h.safetensors --dataset digits \\
         --attack-radius 0.2 --norm linf --out mixture.safetensors
-    The same command again resumes an interrupted training.
+    The same command again resumes an interrupted training. --skip and --max choose among the inputs not held out.
     """
     from dataclasses import asdict, replace
 
     from certmix.adaptive.files import trained_on_others
     from certmix.adaptive.making import checkpoint_of, make_mixture
     from certmix.adaptive.training import GateTraining
-    from certmix.datasets.holdout import hold_out
+    from certmix.datasets import part_of
     from certmix.files import check_target
     from certmix.sampling.devices import choose_device
 
@@ -96,9 +107,14 @@ def train_command(
         attack=setting, norm=norm, attack_radius=attack_radius, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, seed=seed, loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
     )  # fmt: skip
-    rest, held = hold_out(replace(sources, split=sources.split or "train").load_dataset(), holdout or 0.25)
+    if attack_steps is not None:
+        settings = replace(settings, steps=(attack_steps.low, attack_steps.high))
+    whole = replace(sources, split=sources.split or "train", skip=1, max_inputs=None, indices=None).load_dataset()
+    rest, held = held_out.split(whole)
+    chosen = part_of(rest, skip=sources.skip, max=sources.max_inputs, indices=sources.indices)
+    seen = (rest if held_out.validation is None else whole).fingerprint
     for spec in (str(sources.accurate), str(sources.robust)):
-        if trained_on_others(spec, rest.fingerprint):
+        if trained_on_others(spec, seen, held_out.validation):
             output.say(
                 f"{spec} was trained on other inputs than the {len(rest)} not held out: if it saw the held-out ones, the "
                 "calibrated clean accuracy is optimistic (certmix train --holdout)."
@@ -108,9 +124,9 @@ def train_command(
         progress_bar("training", quiet=quiet) as watch,
     ):
         made = make_mixture(
-            training=rest, held_out=held, accurate=sources.load_model(str(sources.accurate)),
+            training=chosen, held_out=held, accurate=sources.load_model(str(sources.accurate)),
             robust=sources.load_model(str(sources.robust)), settings=settings, gate_range=(limits.low, limits.high),
-            kind=kind, accurate_layers=accurate_layers.split(",") if accurate_layers else None,
+            kind=kind, width=width, accurate_layers=accurate_layers.split(",") if accurate_layers else None,
             robust_layers=robust_layers.split(",") if robust_layers else None, accurate_scale=accurate_scale,
             robust_scale=robust_scale, target=target, scales=scale or [2.0], device=choose_device(device), out=out,
             force=force, progress=functools.partial(_show, watch),

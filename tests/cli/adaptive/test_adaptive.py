@@ -89,8 +89,12 @@ def test_the_table_of_attacks_and_the_trade_off(run, mixture, tmp_path):
     oracle = summary["trade_off"]["oracle"]
     assert oracle["clean"] >= max(base["clean"] for base in summary["trade_off"]["bases"].values())
     assert {path.rsplit(".", 1)[1] for path in summary["trade_off"]["files"]} == {"png", "pdf", "csv"}
-    table = run("adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, "--max", 20, "--settings", "A")
+    few = ("--skip", 3, "--max", 20, "--settings", "A", "--steps", 2)
+    table = run("adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, *few, "--sharpened")
     assert "fixed weight 0." in table.out
+    assert "MixedNUTS, weight 0." in table.out
+    assert "of 20 inputs of digits" in table.err
+    assert "attacking: mixture, 20 of 20 inputs, took" in table.err
     assert "attacks give upper bounds" in table.err
     bad = run("adaptive", "attack", mixture, "--dataset", "digits", *BUDGET, "--settings", "AX")
     assert bad.code == 2
@@ -141,6 +145,10 @@ def test_mixtures_that_do_not_fit_are_one_line(folder, run, mixture, model, tmp_
             "--loss-weights must be three numbers between commas, got '1,2'",
         ),
         (
+            ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--attack-steps", "3,1"),
+            "--attack-steps must be MIN,MAX with 1 <= MIN <= MAX, got '3,1'",
+        ),
+        (
             ("adaptive", "train", *_specs(folder), *BUDGET, "--out", tmp_path / "x", "--holdout", 2),
             "--holdout must be in (0, 1), got '2'",
         ),
@@ -161,10 +169,18 @@ def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(fold
     how = ("train", "--dataset", "digits", "--epochs", 1, "-q", "--out")
     assert run(*how, tmp_path / "all.safetensors").code == 0
     assert run(*how, tmp_path / "part.safetensors", "--holdout", 0.25).code == 0
-    for name, warned in (("all", True), ("part", False)):
+    assert run(*how, tmp_path / "judged.safetensors", "--validation", 0.25).code == 0
+    judged = ("--validation", 0.25)
+    for name, held_out, warned in (
+        ("all", (), True),
+        ("part", (), False),
+        ("judged", judged, False),
+        ("all", judged, True),
+    ):
         result = run(
             "adaptive", "train", "--accurate", tmp_path / f"{name}.safetensors", "--robust", h, *rest, *BUDGET, "--epochs", 1,
-            "--target", 0.05, "--out", tmp_path / f"{name}-mixture.safetensors",
+            "--target", 0.05, "--out", tmp_path / f"{name}-mixture.safetensors", *held_out, "--force", "--max", 100,
+            "--width", 4, "--attack-steps", "1,2",
         )  # fmt: skip
         assert result.code == 0, result.err
         assert ("the calibrated clean accuracy is optimistic" in result.err) == warned
