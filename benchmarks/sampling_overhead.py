@@ -148,8 +148,8 @@ def main() -> None:
     keep_freed_memory()  # for all cases alike; the command line does
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    measure("MLP-64", mlp(), (1, 8, 8), 16, inputs=20, batch=2048, rows=2048, rounds=9)
-    measure("Conv net", conv_net(), (3, 32, 32), 255, inputs=1, batch=32, rows=2048, rounds=3)
+    measure("MLP-64", mlp(), (1, 8, 8), 16, inputs=8, batch=2048, rows=10_100, rounds=7)
+    measure("Conv net", conv_net(), (3, 32, 32), 255, inputs=1, batch=32, rows=4096, rounds=3)
     measure("ResNet-20", make_architecture("cifar_resnet20"), (3, 32, 32), 255, inputs=1, batch=64, rows=1024, rounds=3)
 
 
