@@ -6,6 +6,7 @@ reads values, which makes it wait for a GPU.
 """
 
 import contextlib
+import importlib
 from collections import Counter
 
 import torch
@@ -161,8 +162,10 @@ def pretended(monkeypatch):
     def choose(name):
         return place if str(name).startswith("pretend") else CPU
 
-    for module in ("sampling.devices", "sampling.sample", "training.loop"):
-        monkeypatch.setattr(f"certmix.{module}.choose_device", choose)
+    # All imported before the first is changed, which the others import it from.
+    names = ("sampling.devices", "sampling.sample", "training.loop")
+    for module in [importlib.import_module(f"certmix.{name}") for name in names]:
+        monkeypatch.setattr(module, "choose_device", choose)
     monkeypatch.setattr(torch, "Generator", Generator)
     operations = _Operations()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) then passes by the mode
