@@ -52,7 +52,9 @@ class ChainData:
         """What it is, in a sentence."""
         promise = self.made.promise
         sure = "" if promise is None or promise.confidence is None else f", votes at least {promise.confidence:g} sure"
-        asked = [f"σ\u00a0=\u00a0{s:g} above {c:.4g}" for s, c in zip(self.chain.sigmas, self.chain.thresholds, strict=True)]
+        asked = [
+            f"σ\u00a0=\u00a0{s:g} above {c:.4g}" for s, c in zip(self.chain.sigmas, self.chain.thresholds, strict=True)
+        ]
         return (
             f"The first of {', '.join(asked)} answers, else g ({CERTIFIERS[self.made.certifier].label} certificate{sure}); "
             f"over {len(self.made):,} of the {self.wanted:,} inputs."

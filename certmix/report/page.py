@@ -101,7 +101,11 @@ def _of_run(run: RunData) -> StaticTable:
 
 
 def _of_chain(chain: ChainData) -> StaticTable:
-    return _static(f"{chain.name}, {len(chain.made):,} inputs", chain.made, [None if chain.clean is None else chain.clean / len(chain.made)])
+    return _static(
+        f"{chain.name}, {len(chain.made):,} inputs",
+        chain.made,
+        [None if chain.clean is None else chain.clean / len(chain.made)],
+    )
 
 
 def _static(name: str, made: Certificates, clean: Sequence[float | None]) -> StaticTable:

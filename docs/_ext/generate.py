@@ -1,6 +1,7 @@
-"""Pages made from the code itself while the site is built: commands, API, formats, results, and the report of CIFAR-10.
+"""Pages made from the code itself while the site is built: commands, API, formats, results, the report of CIFAR-10.
 
-Nothing here is a copy to keep: they go to docs/generated/, which git ignores; a file whose content stays is left alone, so that a rebuild is quick.
+Nothing here is a copy to keep: they go to docs/generated/, which git ignores; a file whose content stays is left alone,
+so that a rebuild is quick.
 """
 
 import contextlib
@@ -80,17 +81,20 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _report(page: Path) -> None:
-    """The report of the committed CIFAR-10 runs, by the commands of docs/start/cifar10.md; unless it is newer than all it is of."""
+    """The report of the committed CIFAR-10 runs, by the commands of docs/start/cifar10.md; left alone if nothing is newer."""
     study = ROOT / "benchmarks" / "cifar10" / "runs"
-    sources = [path for folder in (study, ROOT / "certmix") for path in folder.rglob("*") if path.suffix not in ("", ".pyc")]
+    sources = [
+        path for folder in (study, ROOT / "certmix") for path in folder.rglob("*") if path.suffix not in ("", ".pyc")
+    ]
     if page.exists() and page.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return
     page.parent.mkdir(parents=True, exist_ok=True)
     runs, chained = [f"benchmarks/cifar10/runs/gaussian-{sigma}" for sigma in ("0.25", "0.50")], str(OUT / "chained")
     choice = ["--confidence", "0.75", "--target", "0.86", "--choose-on", "0.5", "--out", chained, "--force", "--quiet"]
-    shown = ["--certificates", chained, "--class-names", "benchmarks/cifar10/classes.txt", "--images", "0", "--out", str(page), "--force", "--quiet"]
+    names = ["--class-names", "benchmarks/cifar10/classes.txt", "--title", "CIFAR-10: certified robustness"]
+    shown = [*names, "--certificates", chained, "--images", "0", "--out", str(page), "--force", "--quiet"]
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(None):  # the page names its runs as a reader does
-        for words in (["chain", *runs, *choice], ["report", *runs, "--title", "CIFAR-10: certified robustness", *shown]):
+        for words in (["chain", *runs, *choice], ["report", *runs, *shown]):
             typer.main.get_command(commands)(words, standalone_mode=False)
 
 

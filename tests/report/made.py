@@ -24,6 +24,7 @@ def write_run(folder, sigma=0.5, inputs=60, draws=1000, spec="h.safetensors", da
     rng = np.random.default_rng(7)
     labels, wrong = rng.integers(0, CLASSES, inputs), rng.random(inputs) < 0.1
     sure = rng.beta(4, 1 + 2 * sigma, inputs)
+    g_sure = rng.uniform(0.5, 0.95, inputs)
     rng = np.random.default_rng(int(1000 * sigma))
     sha = hashlib.sha256(spec.encode()).hexdigest()
     made = replace(
@@ -41,8 +42,8 @@ def write_run(folder, sigma=0.5, inputs=60, draws=1000, spec="h.safetensors", da
         for index in range(inputs):
             share = (1 - sure[index]) * rng.dirichlet(np.full(CLASSES, 0.3))
             share[(labels[index] + (rng.random() < 0.08)) % CLASSES] += sure[index]
-            g = np.full(CLASSES, 0.01, dtype=np.float32)
-            g[(labels[index] + wrong[index]) % CLASSES] = 0.91
+            g = np.full(CLASSES, (1 - g_sure[index]) / 9, dtype=np.float32)
+            g[(labels[index] + wrong[index]) % CLASSES] = g_sure[index]
             votes = [rng.multinomial(n, share / share.sum()) for n in (100, draws)]
             writer.add(InputRecord(index, int(labels[index]), *votes, 0, 0, g if accurate else None, 0.1))
     return folder

@@ -146,7 +146,10 @@ def test_a_chain_stands_still_beside_the_live_curves(page, report):
 
 def group_counts(page, number):
     """Inputs right and certified at r in every group, of the page's run of that number."""
-    return [int(row.locator("td").nth(number).get_attribute("data-at")) for row in page.locator("#group-numbers tbody tr").all()]
+    return [
+        int(row.locator("td").nth(number).get_attribute("data-at"))
+        for row in page.locator("#group-numbers tbody tr").all()
+    ]
 
 
 def test_accuracy_by_difficulty_and_by_class_follows_the_sliders(page, report):
@@ -158,6 +161,7 @@ def test_accuracy_by_difficulty_and_by_class_follows_the_sliders(page, report):
         for number, one in enumerate(report.runs):
             made = certify(one.bounds, rules=ThresholdRule(threshold))
             kept = (made.prediction == one.labels) & (made.radius[0] > 0) & (made.radius[0] >= r)
+            assert np.bincount(one.quarter).tolist() == [15] * 4
             for name, group, size in (("difficulty", one.quarter, 4), ("class", one.labels, CLASSES)):
                 page.locator(f"input[name=by][value={name}]").check(force=True)
                 settle(page)

@@ -12,6 +12,7 @@ from certmix.curves import accuracy_interval
 from certmix.errors import InvalidArgument
 from certmix.report.packing import pack
 from certmix.report.payload import RULE_CONTROLS
+from certmix.report.run_data import quarters
 from certmix.report.words import redraw_command
 from certmix.rules import ThresholdRule
 from certmix.runs.draws import ModelRecord
@@ -80,6 +81,18 @@ def test_clean_accuracy_and_its_inverse_are_pythons(report, javascript, rule):
     best = javascript(code, {"steps": packed, "counts": [*wanted, len(one.bounds) + 1]})
     assert best[:-1] == [steps.best(count / len(one.bounds)) for count in wanted]
     assert best[-1] is None
+
+
+def test_quarters_are_of_equal_size_and_equal_margins_are_of_one_quarter():
+    rng = np.random.default_rng(0)
+    g, labels = rng.dirichlet(np.ones(3), 402), rng.integers(0, 3, 402)
+    found = quarters(g, labels)
+    assert np.ptp(np.bincount(found)) <= 1
+    rows = np.arange(402)
+    margin = g[rows, labels] - np.max(np.where(np.eye(3, dtype=bool)[labels], -1, g), axis=1)
+    assert (np.diff(found[np.argsort(margin)]) >= 0).all()
+    sure = np.eye(2)[[0] * 3 + [1] * 7]  # three mistakes, and seven that are all as sure
+    assert quarters(sure, np.ones(10, dtype=int)).tolist() == [0] * 3 + [2] * 7
 
 
 def test_intervals_are_pythons(report):
