@@ -148,7 +148,9 @@ class ParetoResult:
             return edges, shares.max(axis=0)
         known = edges <= self.radii[-1]
         chosen = self.frontier_pair[np.searchsorted(self.radii, edges[known])]
-        return edges[known], shares[:, known][chosen, np.arange(known.sum())]
+        accuracy = shares[:, known][chosen, np.arange(known.sum())]
+        end = max(np.flatnonzero(accuracy), default=0) + 1  # it is 0 from there on
+        return edges[known][:end], accuracy[:end]
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
