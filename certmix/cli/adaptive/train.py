@@ -108,7 +108,8 @@ def train_command(
         )
     settings = GateTraining(
         attack=setting, norm=norm, attack_radius=attack_radius, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, seed=seed, averaging=averaging, loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
+        learning_rate=learning_rate, seed=seed, averaging=averaging,
+        loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
     )  # fmt: skip
     if attack_steps is not None:
         settings = replace(settings, steps=(attack_steps.low, attack_steps.high))
