@@ -20,7 +20,7 @@ from certmix.cli.options import (
 from certmix.cli.output import Output
 from certmix.cli.progress import Watch, duration, progress_bar
 from certmix.cli.root import app
-from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, TRAINING_SIGMA, choice, output_path, real
+from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, SHARE_OF_PAST, TRAINING_SIGMA, choice, output_path
 
 if TYPE_CHECKING:
     from certmix.training.checkpoint import EpochReport
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("digits-cnn", "mlp", "resnet18", "cifar_resnet9", "cifar_resnet20", "cifar_resnet110")
 METHODS = ("gaussian", "consistency", "smoothadv", "adversarial", "splitting")
 NORMALISATIONS = ("none", "cifar10", "cifar10-pixels", "imagenet", "half")
-SHARE_OF_PAST = real(0.0, 1.0, ends="[)")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class HalvingMaxPool(nn.MaxPool2d):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Shape (..., height, width) -> (..., height // 2, width // 2)."""
         if maps.requires_grad and torch.is_grad_enabled():  # the backward pass of slices is slow
-            return super().forward(maps)
+            pooled: torch.Tensor = super().forward(maps)
+            return pooled
         height, width = maps.shape[-2] // 2 * 2, maps.shape[-1] // 2 * 2
         maps = torch.maximum(maps[..., 0:height:2, :width], maps[..., 1:height:2, :width])
         return torch.maximum(maps[..., 0::2], maps[..., 1::2])

@@ -30,7 +30,7 @@ from certmix.cli.options import (
 )
 from certmix.cli.output import Output
 from certmix.cli.progress import Watch, progress_bar
-from certmix.cli.values import COUNT, POSITIVE, choice, output_path
+from certmix.cli.values import COUNT, POSITIVE, SHARE_OF_PAST, choice, output_path
 
 if TYPE_CHECKING:
     from certmix.adaptive.training import EpochReport
@@ -69,6 +69,9 @@ def train_command(
     ] = None,
     batch_size: Annotated[int, option("--batch-size --batch", "N", "Clean inputs per step.", COUNT)] = 128,
     learning_rate: Annotated[float, option("--learning-rate", "R", "Of AdamW.", POSITIVE)] = 2e-3,
+    averaging: Annotated[
+        float, option("--averaging", "D", "Of weights over epochs; 0 keeps the last.", SHARE_OF_PAST)
+    ] = 0.8,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     out: Annotated[Path, option("--out", "FILE", "The mixture (.safetensors).", output_path)],
@@ -105,7 +108,8 @@ def train_command(
         )
     settings = GateTraining(
         attack=setting, norm=norm, attack_radius=attack_radius, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, seed=seed, loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
+        learning_rate=learning_rate, seed=seed, averaging=averaging,
+        loss_weights=loss_weights.values if loss_weights else PAPER_LOSS_WEIGHTS,
     )  # fmt: skip
     if attack_steps is not None:
         settings = replace(settings, steps=(attack_steps.low, attack_steps.high))

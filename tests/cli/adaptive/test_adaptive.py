@@ -180,7 +180,7 @@ def test_a_base_model_that_may_have_seen_the_held_out_inputs_is_pointed_out(fold
         result = run(
             "adaptive", "train", "--accurate", tmp_path / f"{name}.safetensors", "--robust", h, *rest, *BUDGET, "--epochs", 1,
             "--target", 0.05, "--out", tmp_path / f"{name}-mixture.safetensors", *held_out, "--force", "--max", 100,
-            "--width", 4, "--attack-steps", "1,2",
+            "--width", 4, "--attack-steps", "1,2", "--averaging", 0.5,
         )  # fmt: skip
         assert result.code == 0, result.err
         assert ("the calibrated clean accuracy is optimistic" in result.err) == warned
