@@ -7,6 +7,7 @@ from torch import nn
 from certmix.adaptive.attacks import AttackBudget, attack_adaptive
 from certmix.adaptive.evaluation import right_under_attack
 from certmix.adaptive.mixture import AdaptiveMixture
+from certmix.adaptive.search import Search
 from certmix.attacks.losses import cross_entropy
 from certmix.attacks.pgd import pgd
 from certmix.datasets import ArrayDataset
@@ -53,6 +54,24 @@ def test_one_pass_a_step_over_what_still_holds_finds_what_the_plain_search_finds
     assert torch.equal(attacked[plain.succeeded], plain.inputs[plain.succeeded])
     assert torch.equal(attacked[~plain.succeeded], inputs[~plain.succeeded])
     assert model.seen < 0.4 * asked
+
+
+def test_a_row_that_has_succeeded_is_not_asked_about_again_and_keeps_its_point():
+    asked = []
+
+    def aim(points, rows):
+        asked.append(rows.tolist())
+        return points, points[:, 1] - points[:, 0]
+
+    search = Search(aim, torch.tensor([0, 0]))
+    first, second = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.5, 0.0], [9.0, 0.0]])
+    assert search.objective(first).tolist() == [-1.0, 1.0]
+    assert search.succeeded(first).tolist() == [False, True]
+    assert search.objective(second).tolist() == [-0.5, -torch.inf]
+    assert search.succeeded(second).tolist() == [False, True]
+    assert asked == [[0, 1], [0]]
+    assert search.succeeded(first).tolist() == [False, True]  # of points that were not those of the last objective
+    assert asked == [[0, 1], [0], [0]]
 
 
 @pytest.mark.parametrize("setting", ["A", "B", "C", "D"])
