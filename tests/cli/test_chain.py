@@ -53,7 +53,7 @@ def test_its_curve_is_drawn_beside_its_runs_on_the_inputs_it_was_reported_on(run
         rows = list(csv.DictReader(handle))
     assert {row["panel"] for row in rows} == {"4 inputs, Exact"}
     first, second, chain = dict.fromkeys(row["curve"] for row in rows)
-    assert (first, second) == ("sigma = 0.5, Exact, weight 1", "sigma = 0.25, Exact, weight 1")
+    assert (first, second) == ("sigma = 0.25, Exact, weight 1", "sigma = 0.5, Exact, weight 1")
     assert chain.startswith("chain (sigma 0.5: ")
     assert run("chain", *runs, *THRESHOLDS, "--out", tmp_path / "all", "-q").code == 0
     for options, message in (
