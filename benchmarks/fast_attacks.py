@@ -38,7 +38,7 @@ def calls() -> dict[tuple[str, str], Callable[[], object]]:
     for way, options in WAYS.items():
         pair = {"accurate": accelerate(g, **options), "robust": accelerate(h, **options)}
         mixture = AdaptiveMixture(**pair, input_shape=data.input_shape, kind="small")
-        trained = copy.deepcopy(h).train()
+        trained = copy.deepcopy(h).train().requires_grad_()  # the mixture froze h
         if options:
             trained = TrainingNetwork(trained, options.get("precision", "fp32"), data.input_shape)
         made["PGD, 3 steps", way] = lambda model=pair["robust"]: attack_model(
