@@ -23,7 +23,7 @@ from certmix.cli.root import app
 from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, SHARE_OF_PAST, TRAINING_SIGMA, choice, output_path
 
 if TYPE_CHECKING:
-    from certmix.training.checkpoint import EpochReport
+    from certmix.training.loop import EpochReport
     from certmix.training.methods import Method
     from certmix.training.network import Start
     from certmix.training.recipe import Recipe
