@@ -7,8 +7,8 @@ import typer
 
 from certmix.cli import values
 from certmix.cli.command import command, option
-from certmix.cli.options import OUTPUT, DeviceOption, ForceOption, JsonOption, QuietOption, RadiiOption
-from certmix.cli.output import Output
+from certmix.cli.options import OUTPUT, DeviceOption, ForceOption, RadiiOption
+from certmix.cli.output import Answer
 from certmix.cli.root import app
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @command(app, "leaderboard")
 def leaderboard_command(
+    *,
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold some.")],
     out: Annotated[Path, option("--out", "FILE", "The HTML file to write.", values.output_path, OUTPUT)],
     redraw: Annotated[
@@ -29,8 +30,7 @@ def leaderboard_command(
         str, option("--title", "TEXT", "Of the page.", None, OUTPUT)
     ] = "Certified robustness: leaderboard",
     force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Compare certified runs in one page; refuse forged ones.
 
@@ -55,7 +55,7 @@ def leaderboard_command(
     ]
     refused = sum(entry.mark == "refused" for entry in entries)
     text = f"{out}: {len(entries) - refused} runs, {refused} refused; open it in a browser."
-    Output(as_json=as_json, quiet=quiet).show({"file": str(out), "runs": marks}, text, notes)
+    output.show({"file": str(out), "runs": marks}, text, notes)
     if refused:
         raise typer.Exit(1)
 

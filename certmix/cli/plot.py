@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from certmix.cli.command import command, need, option
+from certmix.cli.command import command, need, option, own
 from certmix.cli.options import OUTPUT, JsonOption, PromiseOptions, StemOption
 from certmix.cli.output import Output
 from certmix.cli.root import app
@@ -25,12 +25,8 @@ class FigureOptions:
 
     panel: ClassVar[str] = OUTPUT
     out: StemOption = None
-    width: Annotated[
-        str, option("--width", "NAME", "column (3.25 inches) or text (6.75).", choice("column", "text"))
-    ] = "text"
-    style: Annotated[
-        str | None, option("--style", "SHEET", "Matplotlib style sheet laid over ours: a name or a file.")
-    ] = None
+    width: str = own("text", "--width", "NAME", "column (3.25 inches) or text (6.75).", choice("column", "text"))
+    style: str | None = own(None, "--style", "SHEET", "Matplotlib style sheet laid over ours: a name or a file.")
 
     @property
     def look(self) -> "Look":

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from certmix.cli.command import option
+from certmix.cli.command import own
 from certmix.cli.options import SOURCES, ModelOption, TrustOption, key_values
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ class Places:
     """Where the models and data of a run are now: as its manifest says, or as these options do."""
 
     panel: ClassVar[str] = SOURCES
-    robust: Annotated[
-        str | None, option("--robust", "SPEC", "The robust model, where it is not as the manifest says.")
-    ] = None
-    accurate: Annotated[str | None, option("--accurate", "SPEC", "Likewise the accurate model.")] = None
-    dataset: Annotated[str | None, option("--dataset", "SPEC", "Likewise the data set.")] = None
+    robust: str | None = own(None, "--robust", "SPEC", "The robust model, where it is not as the manifest says.")
+    accurate: str | None = own(None, "--accurate", "SPEC", "Likewise the accurate model.")
+    dataset: str | None = own(None, "--dataset", "SPEC", "Likewise the data set.")
     model: ModelOption = None
     trust_model: TrustOption = False
 

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certmix.cli import options
 from certmix.cli.command import command, need
 from certmix.cli.exits import if_stopped
-from certmix.cli.options import (
-    DrawOptions,
-    ExecutionOptions,
-    FailureProbabilityOption,
-    RuleOptions,
-    RunOption,
-    Sources,
-)
 from certmix.cli.output import Output
 from certmix.cli.root import app
 
@@ -27,12 +20,12 @@ if TYPE_CHECKING:
 @command(app, "sample")
 def sample_command(
     *,
-    sources: Sources,
-    draws: DrawOptions,
-    execution: ExecutionOptions,
-    wanted: RuleOptions,
-    failure_probability: FailureProbabilityOption = None,
-    out: RunOption = None,
+    sources: options.Sources,
+    draws: options.DrawOptions,
+    execution: options.ExecutionOptions,
+    wanted: options.RuleOptions,
+    failure_probability: options.FailureProbabilityOption = None,
+    out: options.RunOption = None,
     output: Output,
 ) -> None:
     """Draw the votes of a smoothed model into a run folder.
@@ -68,9 +61,9 @@ def sample_command(
 class Plan:
     """Draws that are asked for, and by which rules and under which promise they will be certified."""
 
-    sources: Sources
-    draws: DrawOptions
-    execution: ExecutionOptions
+    sources: options.Sources
+    draws: options.DrawOptions
+    execution: options.ExecutionOptions
     out: Path
     rules: "Sequence[Rule]"
     promise: "Promise"

@@ -6,22 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from certmix.cli import options
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, HeldOut
 from certmix.cli.command import command, option
-from certmix.cli.options import (
-    AttackRadiusOption,
-    MaxOption,
-    NormOption,
-    Placement,
-    RestartsOption,
-    ScaleOption,
-    SeedOption,
-    SkipOption,
-    SplitOption,
-    StemOption,
-    StepsOption,
-)
 from certmix.cli.output import Output
 from certmix.cli.progress import progress_bar
 from certmix.cli.values import COUNT, Numbers, ascending
@@ -44,16 +32,16 @@ def attack_command(
     mixtures: Annotated[list[Path], typer.Argument(metavar="MIXTURE...", help="Files of the same g and h.")],
     bases: BaseModels,
     dataset: Annotated[str, option("--dataset", "SPEC", "Data set to attack.")],
-    split: SplitOption = "test",
-    skip: SkipOption = 1,
-    max_inputs: MaxOption = None,
+    split: options.SplitOption = "test",
+    skip: options.SkipOption = 1,
+    max_inputs: options.MaxOption = None,
     held_out: HeldOut,
-    attack_radius: AttackRadiusOption,
-    norm: NormOption = "linf",
+    attack_radius: options.AttackRadiusOption,
+    norm: options.NormOption = "linf",
     settings: Annotated[str, option("--settings", "LETTERS", "Among A, B, C and D, as one word.", _letters)] = "ABCD",
-    steps: StepsOption = 20,
+    steps: options.StepsOption = 20,
     strong_steps: Annotated[int, option("--strong-steps", "N", "Steps of each APGD run of C and D.", COUNT)] = 100,
-    restarts: RestartsOption = 1,
+    restarts: options.RestartsOption = 1,
     whole: Annotated[bool, option("--whole", None, "FAB and Square in C and D (attacks extra; slow).")] = False,
     sharpened: Annotated[
         bool, option("--sharpened", None, "Also the fixed weight with MixedNUTS's sharpened h.")
@@ -61,10 +49,10 @@ def attack_command(
     targets: Annotated[
         Numbers | None, option("--targets", "ACC,...", "Also the trade-off at these clean accuracies.", ascending)
     ] = None,
-    scale: ScaleOption = None,
-    seed: SeedOption = 0,
-    placement: Placement,
-    out: StemOption = None,
+    scale: options.ScaleOption = None,
+    seed: options.SeedOption = 0,
+    placement: options.Placement,
+    out: options.StemOption = None,
     output: Output,
 ) -> None:
     """Attack adaptive mixtures by A to D (Table 2).

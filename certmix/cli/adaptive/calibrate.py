@@ -8,8 +8,8 @@ import typer
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, GateRangeOption, HeldOut, TargetOption
 from certmix.cli.command import command, option
-from certmix.cli.options import ForceOption, JsonOption, NormOption, Placement, QuietOption, ScaleOption, SigmaOption
-from certmix.cli.output import Output
+from certmix.cli.options import ForceOption, NormOption, Placement, ScaleOption, SigmaOption
+from certmix.cli.output import Answer
 from certmix.cli.values import RADIUS, output_path
 
 
@@ -29,8 +29,7 @@ def calibrate_command(
     placement: Placement,
     out: Annotated[Path, option("--out", "FILE", "The calibrated mixture (.safetensors).", output_path)],
     force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Shift a gate so that clean accuracy meets a target.
 
@@ -61,4 +60,4 @@ def calibrate_command(
         f"{out}: {100 * found.clean_accuracy:.1f} % of the {found.held_out} inputs right, a(x) in [{found.floor:g}, "
         f"{found.ceiling:g}], scale {found.scale:g}, shift {found.shift:.3f}"
     )
-    Output(as_json=as_json, quiet=quiet).show({"out": str(out), **asdict(found)}, text)
+    output.show({"out": str(out), **asdict(found)}, text)
