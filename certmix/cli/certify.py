@@ -14,6 +14,7 @@ from certmix.cli.exits import if_stopped
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import Numbers, choice
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -122,7 +123,6 @@ def draw_to_certify(
 def check_promise(promise: options.PromiseOptions, draws: options.DrawOptions) -> None:
     """Refuse certificates that the draws asked for cannot give. Raises InvalidArgument."""
     from certmix.certifiers import check_noise, get_certifier
-    from certmix.errors import InvalidArgument
 
     promise.able(promise.rules())
     soft = draws.votes != "hard"
@@ -216,8 +216,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
         runs: how many runs there are.
     Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
     """
-    from certmix.errors import InvalidArgument
-
     if out is None:
         if len(run.folders) > 1:
             raise InvalidArgument(f"{run.name} are parts of one run: give --out FOLDER for what is derived of them.")
@@ -230,7 +228,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
 
 def outside_runs(out: Path, own: Sequence[Path] = ()) -> None:
     """Refuse a folder that is, or lies in, a run's, but for the one folder of a run's own. Raises InvalidArgument."""
-    from certmix.errors import InvalidArgument
     from certmix.runs.manifest import MANIFEST
 
     for folder in (out, *out.absolute().parents):

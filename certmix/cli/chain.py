@@ -12,6 +12,9 @@ from certmix.cli.command import command, need, option_names, own, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import Numbers
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -66,7 +69,6 @@ def chain_command(
       certmix report runs/quarter runs/half --certificates chained --out report.html
     """
     from certmix.cli.certify import outside_runs
-    from certmix.errors import InvalidArgument
     from certmix.formats.certificates import write_certificates
     from certmix.report.words import chain_promise
     from certmix.runs.grouping import read_nodes
@@ -112,7 +114,6 @@ def _given(
 
     from certmix.certification.chain import bound_chain, certify_chain
     from certmix.pareto import chain_candidate
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     how: dict[str, Any] = {
         "failure_probability": failure_probability or DEFAULT_FAILURE_PROBABILITY,
@@ -136,7 +137,6 @@ def _chosen(
     """The chain that certifies most on some inputs, on the others."""
     from certmix.certification.chain import certify_chain
     from certmix.pareto import chain_candidate, choose_chain, split_rows
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     choose, report = split_rows(len(statistics[0]), choice.choose_on, choice.seed)
     err = failure_probability or DEFAULT_FAILURE_PROBABILITY
@@ -163,8 +163,6 @@ def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict
 
 
 def _text(rows: Sequence[dict[str, Any]], table_format: str, said: str) -> str:
-    from certmix.tables import percent_text, render_table
-
     confident = ["confidence"] if any(row["confidence"] is not None for row in rows) else []
     headers = ["certifier", "rule", *confident, "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
     body = []

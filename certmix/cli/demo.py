@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
+import certmix
 from certmix.cli import values
 from certmix.cli.command import command, option
 from certmix.cli.exits import if_stopped
 from certmix.cli.options import NumEstimationOption
 from certmix.cli.output import Answer
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
@@ -58,7 +60,6 @@ def demo_command(
 
 
 def _train(out: Path, name: str, say: Callable[..., None], **how: Any) -> Path:
-    import certmix
     from certmix.training.train import accuracy, save_model, train
 
     path = out / "models" / f"{name}.safetensors"
@@ -75,8 +76,6 @@ def _sample_all(
     out: Path, robust: dict[float, Path], accurate: Path, *, max_inputs: int, draws: int, quiet: bool
 ) -> list[Path]:
     """Sample every sigma, two at a time; returns the run folders."""
-    import certmix
-    from certmix.cli.progress import progress_bar
     from certmix.sampling.execution import Execution
 
     done = dict.fromkeys(robust, (0, 0))
@@ -109,7 +108,6 @@ def _sample_all(
 
 def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
-    import certmix
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
     from certmix.cli.certify import publish
     from certmix.cli.frontier import frontiers_table, remarks, write_sweep

@@ -6,11 +6,14 @@ from typing import Annotated, ClassVar
 
 import typer
 
+import certmix
 from certmix.cli.command import command, own
 from certmix.cli.options import OUTPUT, ForceOption, JsonOption
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import output_path
+from certmix.errors import InvalidArgument
+from certmix.files import check_target
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,6 @@ def export_command(
       certmix export runs/half --accurate-log g.tsv
       certmix pareto --log runs/half/certificates.tsv:0.5 --accurate-log g.tsv --baseline 0.5
     """
-    import certmix
-    from certmix.errors import InvalidArgument
-    from certmix.files import check_target
     from certmix.formats.certification_log import write_predictions
     from certmix.formats.count_table import export_counts
 

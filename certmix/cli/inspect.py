@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+import certmix
 from certmix.cli import options, values
 from certmix.cli.command import command, option, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
 
 _BOTH = ("py", "torchvision", "hf")  # sources of models and of data sets
 
@@ -60,8 +62,6 @@ def inspect_command(
     Other KEY=VALUE are arguments of the factory that arch=, py: or torchvision: names.
     Sources of both kinds (py, torchvision, hf) name a model here; name a data set with --dataset.
     """
-    import certmix
-    from certmix.errors import InvalidArgument
     from certmix.inspection import check_on, describe_dataset, describe_model, describe_run
 
     if target is None and dataset is None:

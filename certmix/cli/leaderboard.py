@@ -10,6 +10,8 @@ from certmix.cli.command import command, option
 from certmix.cli.options import OUTPUT, DeviceOption, ForceOption, RadiiOption
 from certmix.cli.output import Answer
 from certmix.cli.root import app
+from certmix.errors import CertmixError
+from certmix.files import check_target, write_whole
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -40,7 +42,6 @@ def leaderboard_command(
       certmix leaderboard submissions --redraw 16 --out leaderboard.html
     Models and data are found where each run's manifest says; a run whose models are not there is only recomputed.
     """
-    from certmix.files import check_target, write_whole
     from certmix.report.leaderboard import render_leaderboard
     from certmix.verification.entry import judge, run_folders
 
@@ -63,7 +64,6 @@ def leaderboard_command(
 def draw_again(statistics: "Statistics", found: "Verification", count: int, device: str) -> None:
     """Draw some inputs again; where the models and data are not at hand, note that, which is no difference."""
     from certmix.cli.run_models import Places, check_parts, load_parts
-    from certmix.errors import CertmixError
     from certmix.sampling.execution import Execution
     from certmix.verification.redraw import redraw
 

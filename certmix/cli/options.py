@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+import certmix
 from certmix.cli.command import option, own
 from certmix.cli.values import (
     CONFIDENCE,
@@ -28,6 +29,8 @@ from certmix.cli.values import (
     output_path,
     output_stem,
 )
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
 
 if TYPE_CHECKING:
     import torch
@@ -199,8 +202,6 @@ class Sources:
 
     def load_dataset(self) -> "Dataset":
         """The data set, or the part of it that was asked for."""
-        import certmix
-
         return certmix.load_dataset(
             str(self.dataset),
             split=self.split,
@@ -212,8 +213,6 @@ class Sources:
 
     def load_model(self, spec: str) -> "torch.nn.Module":
         """A model that was typed, with the options of -M."""
-        import certmix
-
         return certmix.load_model(spec, trust_model=self.trust_model, **key_values(self.model))
 
 
@@ -267,9 +266,6 @@ class DrawOptions:
 
         Raises: InvalidArgument: sigma and lambda, or what splitting noise leaves no choice about.
         """
-        from certmix.errors import InvalidArgument
-        from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
-
         if self.sigma is not None and self.lambda_ is not None:
             raise InvalidArgument(
                 "--lambda is for --noise splitting, and --sigma for any other, got both; leave one out."
@@ -359,8 +355,6 @@ class CertifierOptions(BoundOptions):
 
     def check_lipschitz(self) -> None:
         """Refuse a constant that no certifier uses, and a certifier that lacks its constant. Raises InvalidArgument."""
-        from certmix.errors import InvalidArgument
-
         if ("lipschitz-smoothed" in self.certifiers) != (self.lipschitz is not None):
             given = "nothing" if self.lipschitz is None else f"{self.lipschitz:g}"
             raise InvalidArgument(
@@ -377,7 +371,6 @@ class PromiseOptions(RuleOptions, CertifierOptions):
     def able(self, rules: "Sequence[Rule]") -> "dict[str, list[Rule]]":
         """The rules that each certifier can certify, if any. Raises InvalidArgument where none can certify one."""
         from certmix.certifiers import get_certifier
-        from certmix.errors import InvalidArgument
 
         found = {name: [rule for rule in rules if rule.takes(get_certifier(name))] for name in self.certifiers}
         if not any(found.values()):
@@ -435,24 +428,8 @@ class PromiseOptions(RuleOptions, CertifierOptions):
         return bound_statistics(statistics, self.promise(statistics))
 
 
-def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers of a comma-separated option. Raises InvalidArgument where it is none, or another count."""
-    from certmix.errors import InvalidArgument
-
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or (count is not None and len(found) != count):
-        wanted = "numbers" if count is None else f"{count} numbers"
-        raise InvalidArgument(f"{name} must be {wanted} separated by commas, got {text!r}.")
-    return found
-
-
 def key_values(pairs: list[str] | None) -> dict[str, Any]:
     """Options of `-M KEY=VALUE`. Raises InvalidArgument where one is not a pair."""
-    from certmix.errors import InvalidArgument
-
     for pair in pairs or []:
         if "=" not in pair or pair.startswith("trust_model="):  # trust is given by its own option alone
             raise InvalidArgument(

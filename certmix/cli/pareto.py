@@ -10,6 +10,7 @@ from certmix.cli import options, values
 from certmix.cli.command import command, option, option_names, own, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.pareto import Candidate
@@ -121,7 +122,6 @@ def pareto_command(
 
 def _from_runs(runs: list[Path] | None, promise: PairOptions, adaptive: bool) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_gate
-    from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
     from certmix.runs.grouping import read_runs
 
@@ -152,7 +152,6 @@ def _from_runs(runs: list[Path] | None, promise: PairOptions, adaptive: bool) ->
 def _from_logs(logs: list[str], accurate_log: Path | None, rounding: str) -> "list[Candidate]":
     import numpy as np
 
-    from certmix.errors import InvalidArgument
     from certmix.formats.certification_log import read_certification_log, read_predictions
     from certmix.pareto import candidate_from_log
 

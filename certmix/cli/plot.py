@@ -11,6 +11,7 @@ from certmix.cli.options import OUTPUT, JsonOption, PromiseOptions, StemOption
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import choice
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,6 @@ def plot_command(
     A chain beside the runs that are its nodes, on the inputs that it was reported on:
       certmix plot runs/quarter runs/half --certificates chained --out figures/chain
     """
-    from certmix.errors import InvalidArgument
     from certmix.formats.certificates import read_certificates
     from certmix.plots.certified import plot_certified_accuracy
     from certmix.plots.probabilities import plot_top_probabilities
@@ -96,8 +96,6 @@ def _shared_inputs(
     Raises: InvalidArgument: chains that are about others.
     """
     import numpy as np
-
-    from certmix.errors import InvalidArgument
 
     if not chains:
         return run

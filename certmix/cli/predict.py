@@ -4,10 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+import certmix
 from certmix.cli import options
 from certmix.cli.command import command, need, refuse_others
 from certmix.cli.output import Answer
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
+from certmix.files import check_target, write_whole
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+from certmix.tables import floor_text, percent_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +56,6 @@ def predict_command(
       certmix predict runs/quarter runs/half --threshold 0.8 --threshold 0.4 --dataset digits
     """
     from certmix.datasets.batches import stack
-    from certmix.files import check_target, write_whole
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.runs.grouping import read_nodes
     from certmix.sampling.devices import choose_device
 
@@ -95,8 +98,6 @@ def predict_command(
 
 def _summary(data: "Dataset", made: "Prediction", err: float) -> dict[str, Any]:
     """Plain values of all answers."""
-    import certmix
-
     return {
         "inputs": len(data),
         "accuracy": float((made.classes == data.labels).mean()),
@@ -107,8 +108,6 @@ def _summary(data: "Dataset", made: "Prediction", err: float) -> dict[str, Any]:
 
 
 def _text(summary: dict[str, Any], most: int) -> str:
-    from certmix.tables import percent_text
-
     return (
         f"{percent_text(summary['accuracy'])} % right, {percent_text(summary['abstained'])} % abstained, of "
         f"{summary['inputs']} inputs; {summary['mean_draws']:.0f} of {most} estimation draws on average."
@@ -124,7 +123,6 @@ def _mixture(
     how: dict[str, Any],
 ) -> "MixturePredictor":
     """One smoothed model and g by one rule, of the specs or of a run."""
-    from certmix.errors import InvalidArgument
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import MixturePredictor
 
@@ -145,7 +143,6 @@ def _chain(
     nodes: "Sequence[Run]", sources: options.Sources, wanted: options.RuleOptions, how: dict[str, Any]
 ) -> "ChainPredictor":
     """The chain of the runs' models."""
-    from certmix.errors import InvalidArgument
     from certmix.prediction import ChainNode, ChainPredictor
     from certmix.rules import Chain
 
@@ -176,8 +173,6 @@ def _typed_accurate(sources: options.Sources) -> "torch.nn.Module | None":
 
 
 def _table(data: "Dataset", made: "Prediction") -> str:
-    from certmix.tables import floor_text
-
     rows = zip(data.indices, data.labels, made.classes, made.radius, made.draws, strict=True)
     lines = ["\t".join(map(str, (i, label, guess, floor_text(r, 6), n))) for i, label, guess, r, n in rows]
     return "\n".join(["idx\tlabel\tpredict\tradius\tdraws", *lines]) + "\n"

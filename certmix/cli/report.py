@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import certmix
 from certmix.cli.command import command, option
 from certmix.cli.options import OUTPUT, BoundOptions, ConfidenceOption, ForceOption, PromiseOptions, RealValuedOption
 from certmix.cli.output import Answer
 from certmix.cli.root import app
 from certmix.cli.values import output_path, whole
-from certmix.errors import InvalidArgument
+from certmix.errors import CertmixError, InvalidArgument
+from certmix.files import check_target, read_whole, write_whole
 
 if TYPE_CHECKING:
     from certmix.report import Pictures
@@ -50,8 +52,6 @@ def report_command(
     The curve of a chain beside them, as certmix chain stored it and computed again from the votes:
       certmix report runs/quarter runs/half --certificates chained --out report.html
     """
-    from certmix.files import check_target, read_whole
-
     check_target(out, force=force)
     names = None
     if class_names is not None:
@@ -78,7 +78,6 @@ def write_report(
     force: bool = False,
 ) -> Path:
     """Write the page of some runs, under the promise asked for or the default one, and return its path."""
-    from certmix.files import write_whole
     from certmix.report import build_report, read_chains, render_page
     from certmix.runs.grouping import read_runs
 
@@ -96,8 +95,6 @@ def _pictures(run: "Run", most: int, say: Callable[[str], None]) -> "Pictures":
 
     A manifest is never trusted to run code.
     """
-    import certmix
-    from certmix.errors import CertmixError
     from certmix.report import Pictures, picture
 
     record = run.statistics.draws.dataset

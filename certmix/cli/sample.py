@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certmix
 from certmix.cli import options
 from certmix.cli.command import command, need
 from certmix.cli.exits import if_stopped
 from certmix.cli.output import Output
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.certification.schedule import Schedule
@@ -78,9 +81,7 @@ class Plan:
 
 def draw(plan: Plan, output: Output) -> bool:
     """Draw what the run folder lacks; whatever can be refused is refused before. Returns whether this process reports."""
-    import certmix
     from certmix.certification.bounds import check_certifiable
-    from certmix.cli.progress import progress_bar
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.noise import describe_noise
     from certmix.runs.draws import NUM_ESTIMATION
@@ -134,7 +135,6 @@ def draw(plan: Plan, output: Output) -> bool:
 
 def _schedule(plan: Plan) -> "Schedule | None":
     from certmix.certification.schedule import make_schedule
-    from certmix.errors import InvalidArgument
     from certmix.runs.draws import NUM_ESTIMATION
 
     draws = plan.draws

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import certmix
 from certmix.cli import options
 from certmix.cli.command import command, option, own
 from certmix.cli.exits import checkpoint_kept, if_stopped
@@ -11,6 +12,7 @@ from certmix.cli.output import Answer
 from certmix.cli.progress import Watch, duration, progress_bar
 from certmix.cli.root import app
 from certmix.cli.values import COUNT, POSITIVE, RADIUS, SHARE, SHARE_OF_PAST, TRAINING_SIGMA, choice, output_path
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.training.loop import EpochReport
@@ -41,8 +43,6 @@ class StartOptions:
 
     def start(self, trust_model: bool) -> "Start":
         """Where training starts."""
-        import certmix
-        from certmix.errors import InvalidArgument
         from certmix.models.normalisation import KNOWN
         from certmix.training.network import Start
 
@@ -83,7 +83,6 @@ class MethodOptions:
             name: of the method.
             levels: of the data set's grid.
         """
-        from certmix.errors import InvalidArgument
         from certmix.training.methods import make_method
 
         typed = {key: value for key, value in asdict(self).items() if value is not None and key != "lambda_"}
@@ -167,7 +166,6 @@ def train_command(
       certmix train --dataset cifar10:DIR --recipe images --arch cifar_resnet9 \\
         --method consistency --sigma 0.5 --validation 0.04 --out h.safetensors
     """
-    import certmix
     from certmix.datasets.holdout import hold_out
     from certmix.training.files import checkpoint_of, train_to_file
 

@@ -11,8 +11,11 @@ from certmix.cli import values
 from certmix.cli.command import command, option, refuse_others
 from certmix.cli.options import DeviceOption, PromiseOptions
 from certmix.cli.output import Answer
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
 from certmix.cli.run_models import Places
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -82,8 +85,6 @@ def verify_command(
 
 def _check_thresholds(nodes: "Sequence[Statistics]", thresholds: list[float], certificates: Path | None) -> None:
     """Refuse several runs that nothing says the chain of."""
-    from certmix.errors import InvalidArgument
-
     if certificates is None and len(thresholds) != len(nodes):
         sigmas = ", ".join(f"{node.sigma:g}" for node in nodes)
         raise InvalidArgument(
@@ -104,7 +105,6 @@ def _redraw(
     several: bool,
 ) -> None:
     """Draw some inputs of one run again, the same ones of every node, and add what was found."""
-    from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
     from certmix.sampling.execution import Execution
     from certmix.verification.redraw import Verification, redraw
@@ -132,7 +132,6 @@ def _redraw(
 def _certified(nodes: "Sequence[Statistics]", promise: PromiseOptions) -> "list[Certificates]":
     """Certificates as the options ask for them: of one run's rules, or of a chain."""
     from certmix.certification.chain import bound_chain, certify_chain
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     if len(nodes) == 1:
         return promise.certify(nodes[0], promise.rules())

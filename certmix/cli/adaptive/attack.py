@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import certmix
 from certmix.cli import options
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, HeldOut
@@ -13,6 +14,7 @@ from certmix.cli.command import command, option
 from certmix.cli.output import Output
 from certmix.cli.progress import progress_bar
 from certmix.cli.values import COUNT, Numbers, ascending
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.adaptive.comparison import TradeOffs
@@ -65,7 +67,6 @@ def attack_command(
       certmix adaptive attack mixture.safetensors --dataset digits --attack-radius 0.2 --settings B \\
         --targets 0.92,0.94,0.96,0.98 --out figures/trade-off
     """
-    import certmix
     from certmix.adaptive.attacks import AttackBudget
     from certmix.adaptive.comparison import compare_mixtures, compare_trade_offs
     from certmix.adaptive.evaluation import accuracies
@@ -105,7 +106,6 @@ def _table(rows: "Mapping[str, Right]", table_format: str) -> str:
     import numpy as np
 
     from certmix.curves import accuracy_interval
-    from certmix.tables import percent_text, render_table
 
     names = list(next(iter(rows.values())))
     body = []
@@ -152,8 +152,6 @@ def _plot(found: "TradeOffs", stem: Path, title: str, inputs: int) -> list[str]:
 
 
 def _trade_off_table(values: dict[str, Any], table_format: str) -> str:
-    from certmix.tables import percent_text, render_table
-
     body = []
     for name, points in values["curves"].items():
         for point in points:

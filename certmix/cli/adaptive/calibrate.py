@@ -11,6 +11,7 @@ from certmix.cli.command import command, option
 from certmix.cli.options import ForceOption, NormOption, Placement, ScaleOption, SigmaOption
 from certmix.cli.output import Answer
 from certmix.cli.values import RADIUS, output_path
+from certmix.files import check_target
 
 
 @command(app, "calibrate")
@@ -44,7 +45,6 @@ def calibrate_command(
     from certmix.adaptive.attacks import AttackBudget
     from certmix.adaptive.calibration import calibrate_mixture
     from certmix.adaptive.files import read_mixture_file, save_mixture
-    from certmix.files import check_target
 
     check_target(out, force=force)
     model = bases.load(str(mixture))

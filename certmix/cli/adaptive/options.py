@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+import certmix
 from certmix.cli.command import option, own
 from certmix.cli.options import SOURCES, HoldoutOption, TrustOption
 from certmix.cli.values import COUNT, SHARE, WEIGHT, real
@@ -99,8 +100,6 @@ class HeldOut(Share):
 
     def load(self, dataset: str, trust_model: bool) -> "Dataset":
         """The held-out part of the split."""
-        import certmix
-
         return self.split(certmix.load_dataset(dataset, split=self.validation_split, trust_model=trust_model))[1]
 
 
