@@ -215,14 +215,7 @@ def certify_one(
 
 def _certified(drawn: Statistics, rule: Rule, certifier: str, promise: Promise) -> Certificate:
     """The certificate of the votes of one input."""
-    made = certify(
-        drawn,
-        rules=rule,
-        certifier=certifier,
-        failure_probability=promise.failure_probability,
-        interval=promise.interval,
-        votes=promise.votes,
-    )
+    made = certify(drawn, rules=rule, certifier=certifier, **vars(promise))
     assert made.promise is not None
     radius, g = float(made.radius[0, 0]), drawn.accurate_probabilities
     return Certificate(

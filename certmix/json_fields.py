@@ -99,19 +99,20 @@ class Fields:
 
     def integers(self, name: str, low: int, high: int = MOST) -> tuple[int, ...]:
         """A list of at most 4,096 whole numbers in [low, high]."""
-        value = self._take(name)
-        if not isinstance(value, list) or len(value) > 4096:
-            raise self._refuse(name, "a list", value)
-        items = Fields({str(i): item for i, item in enumerate(value)}, f"{self.where}: {name}")
-        return tuple(items.integer(str(i), low, high) for i in range(len(value)))
+        items = self._items(name)
+        return tuple(items.integer(key, low, high) for key in list(items._left))
 
     def numbers(self, name: str, low: float, high: float = math.inf) -> tuple[float, ...]:
         """A list of at most 4,096 finite numbers in [low, high]."""
+        items = self._items(name)
+        return tuple(items.number(key, low, high) for key in list(items._left))
+
+    def _items(self, name: str) -> "Fields":
+        """The items of a list, by their positions."""
         value = self._take(name)
         if not isinstance(value, list) or len(value) > 4096:
             raise self._refuse(name, "a list", value)
-        items = Fields({str(i): item for i, item in enumerate(value)}, f"{self.where}: {name}")
-        return tuple(items.number(str(i), low, high) for i in range(len(value)))
+        return Fields({str(i): item for i, item in enumerate(value)}, f"{self.where}: {name}")
 
     def optional(self, name: str, read: Callable[[], Read]) -> Read | None:
         """None where the field is null or absent, else what `read` makes of it."""

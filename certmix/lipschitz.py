@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,30 +19,51 @@ from certmix.tables import shapes_repr
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class LipschitzEstimate:
-    """Estimated local constants. PGD finds lower bounds on maxima: every number here may be too small.
+@dataclass(frozen=True, repr=False)
+class LocalConstants:
+    """Lipschitz constants of the class probabilities on a ball around each input, estimated or proved.
 
     Attributes:
         norm: of the perturbations.
-        attack_radius: e, of the largest ball, pixel units.
-        radii: of the nested balls that were searched, ascending, last e; shape (balls,).
+        attack_radius: e, of the (largest) ball, pixel units.
         prediction: the class y of each input, shape (inputs,), int64.
         probabilities: softmax of the model at the inputs, shape (inputs, classes).
-        change: largest one-sided change found on each ball: h_y(x) - h_y(x+d) for y, h_i(x+d) - h_i(x) for the others;
-            shape (inputs, balls, classes), >= 0.
-        constant: largest change per distance found, shape (inputs, classes), per pixel unit.
+        constant: shape (inputs, classes), per pixel unit.
     """
 
     norm: str
     attack_radius: float
-    radii: Array
     prediction: NDArray[np.int64]
     probabilities: Array
-    change: Array
     constant: Array
+    _per_input: ClassVar[tuple[str, ...]] = ("prediction", "probabilities", "constant")
 
     __repr__ = shapes_repr
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The constants of all inputs from those of batches, made with the same arguments."""
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls._per_input}
+        return replace(parts[0], **arrays)  # type: ignore[arg-type]
+
+    def _radius(self, mixing_weight: ArrayLike) -> Array:
+        radius = local_lipschitz_radius(self.probabilities, self.prediction, self.constant, mixing_weight)
+        return np.minimum(radius, self.attack_radius)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LipschitzEstimate(LocalConstants):
+    """Estimated local constants. PGD finds lower bounds on maxima: every number here may be too small.
+
+    Attributes:
+        radii: of the nested balls that were searched, ascending, last e; shape (balls,).
+        change: largest one-sided change found on each ball: h_y(x) - h_y(x+d) for y, h_i(x+d) - h_i(x) for the others;
+            shape (inputs, balls, classes), >= 0.
+    """
+
+    radii: Array
+    change: Array
+    _per_input: ClassVar[tuple[str, ...]] = (*LocalConstants._per_input, "change")
 
     @property
     def equation_12(self) -> Array:
@@ -53,17 +75,6 @@ class LipschitzEstimate:
         """The paper's scalar: `equation_12` averaged over classes, shape (inputs,). It understates L_y + L_i."""
         return np.asarray(self.equation_12.mean(axis=1))
 
-    @classmethod
-    def joined(cls, parts: "Sequence[LipschitzEstimate]") -> "LipschitzEstimate":
-        """The estimate of all inputs from those of batches, made with the same arguments."""
-        return replace(
-            parts[0],
-            prediction=np.concatenate([part.prediction for part in parts]),
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-            change=np.concatenate([part.change for part in parts]),
-            constant=np.concatenate([part.constant for part in parts]),
-        )
-
     def estimated_radius(self, mixing_weight: ArrayLike) -> Array:
         """Theorem 3.5 with the estimated constants, at most e: an estimate, not a certificate.
 
@@ -71,8 +82,7 @@ class LipschitzEstimate:
             mixing_weight: one or several, in [0, 1].
         Returns: shape (weights, inputs), pixel units.
         """
-        radius = local_lipschitz_radius(self.probabilities, self.prediction, self.constant, mixing_weight)
-        return np.minimum(radius, self.attack_radius)
+        return self._radius(mixing_weight)
 
 
 def estimate_local_lipschitz(

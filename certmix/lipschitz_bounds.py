@@ -5,8 +5,7 @@ anything in [0, 1]; the Jacobian's rows follow by multiplying interval rows with
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor, nn
 
 from certmix.attacks.norms import get_norm
 from certmix.errors import InvalidArgument
-from certmix.lipschitz import local_lipschitz_radius
+from certmix.lipschitz import LocalConstants
 from certmix.models.architectures import Normalized
-from certmix.tables import shapes_repr
 
 Affine = tuple[Tensor, Tensor]  # weights (outputs, inputs), bias (outputs,)
 _SLACK = 1.0 + 1e-9  # far above float64 rounding of networks this size
@@ -26,42 +24,15 @@ _CHUNK = 32
 _CHECKED_POINTS, _AGREEMENT = 16, 1e-6  # of the matrices with the model, relative to its largest logit
 
 
-@dataclass(frozen=True)
-class LipschitzBound:
-    """Upper bounds on the local Lipschitz constants of the class probabilities: with them Theorem 3.5 is a certificate.
-
-    Attributes:
-        norm, attack_radius: of the ball around each input on which the constants hold.
-        prediction: the model's class y, shape (inputs,), int64.
-        probabilities: its softmax at the inputs, shape (inputs, classes).
-        constant: Lipschitz constants, shape (inputs, classes), per pixel unit.
-    """
-
-    norm: str
-    attack_radius: float
-    prediction: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    constant: NDArray[np.float64]
-
-    __repr__ = shapes_repr
-
-    @classmethod
-    def joined(cls, parts: "Sequence[LipschitzBound]") -> "LipschitzBound":
-        """The bounds of all inputs from those of batches, made with the same arguments."""
-        return replace(
-            parts[0],
-            prediction=np.concatenate([part.prediction for part in parts]),
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-            constant=np.concatenate([part.constant for part in parts]),
-        )
+class LipschitzBound(LocalConstants):
+    """Upper bounds on the local Lipschitz constants of the class probabilities: with them Theorem 3.5 is a certificate."""
 
     def certified_radius(self, mixing_weight: ArrayLike) -> NDArray[np.float64]:
         """Theorem 3.5, at most the ball's radius: certified for the mixture of this model with any accurate model.
 
         Returns: shape (weights, inputs), pixel units; about the network in exact arithmetic.
         """
-        radius = local_lipschitz_radius(self.probabilities, self.prediction, self.constant, mixing_weight)
-        return np.minimum(radius, self.attack_radius)
+        return self._radius(mixing_weight)
 
 
 def bound_local_lipschitz(

@@ -1,6 +1,8 @@
-"""Reading Parquet that somebody else may have written: bounded before anything is unpacked."""
+"""Parquet: writing it, and reading what somebody else may have written, bounded before anything is unpacked."""
 
 import io
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -8,6 +10,21 @@ import pyarrow.parquet as pq
 
 Structure = dict[int, Any]  # by field number
 _DEEPEST = 32  # structures within structures of a footer
+
+
+def pack_table(table: pa.Table, about: Mapping[str, object] | None = None, *, checksums: bool = False) -> bytes:
+    """A table as the content of a file.
+
+    Args:
+        table: what it holds.
+        about: plain values for its metadata, as JSON under "certmix"; the table keeps its own where left out.
+        checksums: of every page.
+    """
+    if about is not None:
+        table = table.replace_schema_metadata({b"certmix": json.dumps(about).encode()})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=checksums)
+    return sink.getvalue()
 
 
 def unpack_table(content: bytes, *, most_rows: int, most_values: int) -> pa.Table:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.certification.bounds import promise_of
@@ -22,7 +21,7 @@ from certmix.clean_accuracy import CleanAccuracy, right_weights, step_function
 from certmix.errors import InvalidArgument, RunError
 from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.pareto import Candidate, candidate_from_statistics
-from certmix.parquet import unpack_table
+from certmix.parquet import pack_table, unpack_table
 from certmix.promise import Interval, Votes
 from certmix.rules import Rule
 from certmix.tables import shapes_repr
@@ -246,9 +245,7 @@ def write_gate(folder: str | Path, values: GateValues) -> Path:
         "robust_scale": values.robust_scale,
         "mixture": asdict(values.mixture),
     }
-    content, path = pa.BufferOutputStream(), Path(folder) / FILE
-    pq.write_table(table.replace_schema_metadata({b"certmix": json.dumps(about).encode()}), content, compression="zstd")
-    write_whole(path, content.getvalue().to_pybytes(), force=True)
+    write_whole(path := Path(folder) / FILE, pack_table(table, about), force=True)
     return path
 
 

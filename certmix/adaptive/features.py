@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from certmix.errors import InvalidArgument
+from certmix.models.placement import device_of
 
 
 @contextlib.contextmanager
@@ -61,9 +62,9 @@ def choose_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[str, st
     """
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     names = names or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    blank = torch.zeros(1, *input_shape, device=device_of(model))
     with torch.no_grad(), tapped(model.eval(), names) as features:
-        model(torch.zeros(1, *input_shape, device=device))
+        model(blank)
     used = list(features)  # in order of use
     if len(used) < 2:
         raise InvalidArgument(
@@ -72,7 +73,7 @@ def choose_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[str, st
         )
     stages = [name for name, _ in model.named_modules() if name.split(".")[-1] == "layer2"]
     with torch.no_grad(), tapped(model, stages) as features:  # none where the model calls what is in the stage
-        model(torch.zeros(1, *input_shape, device=device))
+        model(blank)
     return used[0], next(iter(features), used[len(used) // 2])
 
 

@@ -1,6 +1,5 @@
 """Training the mixing network on clean and attacked inputs. Source: arXiv:2301.12554, Sections 4.4, 5.2 and D.1."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 
-from certmix.adaptive.checkpoint import TrainingState, read_checkpoint, write_checkpoint
 from certmix.adaptive.mixture import AdaptiveMixture
 from certmix.attacks import cross_entropy, get_norm, pgd
 from certmix.attacks.apgd import apgd, targeted_logit_ratio
@@ -18,6 +17,8 @@ from certmix.datasets import Dataset, Subset
 from certmix.datasets.batches import stack
 from certmix.errors import InvalidArgument, need_at_least
 from certmix.models import fingerprint
+from certmix.training.average import Average
+from certmix.training.checkpoint import Epoch, TrainingState, train_epochs
 
 ATTACKS = ("A", "B", "C")
 
@@ -79,12 +80,10 @@ class GateTraining:
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """What one epoch showed, on its training batches: accuracies of the mixture and means of a(x), range (0, 1)."""
+class EpochReport(Epoch):
+    """What one of `epochs` showed, on its training batches: accuracies of the mixture and means of a(x), range (0, 1)."""
 
-    epoch: int
     epochs: int
-    loss: float
     clean_accuracy: float
     attacked_accuracy: float
     clean_gate: float
@@ -138,30 +137,31 @@ def _train(
     checkpoint: str | Path | None,
     progress: Callable[[EpochReport], None] | None,
 ) -> None:
-    device, size = mixture.calibration.device, settings.batch_size
+    device, size, epochs = mixture.calibration.device, settings.batch_size, settings.epochs
+    batches = max(len(dataset) // size, 1)  # a last small batch would spoil batch-norm's statistics
     generator = torch.Generator(device).manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(
         mixture.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    state = TrainingState(mixture.network, optimizer, generator, copy.deepcopy(mixture.network.state_dict()))
-    done = read_checkpoint(checkpoint, state, purpose) if checkpoint else 0
-    batches = max(len(dataset) // size, 1)  # a last small batch would spoil batch-norm's statistics
-    for epoch in range(done, settings.epochs):
+    schedule = LambdaLR(optimizer, lambda step: _schedule((step // batches + step % batches / batches) / epochs))
+    average = Average(mixture.network, settings.averaging)
+    state = TrainingState(EpochReport, mixture.network, average.model, optimizer, schedule, {"gate": generator})
+
+    def epoch() -> EpochReport:
+        done, sums = len(state.history), torch.zeros(5, device=device)
         order = torch.randperm(len(dataset), generator=generator, device=device).cpu().numpy()
-        sums = torch.zeros(5, device=device)
         for batch in range(batches):
             inputs, labels = stack(Subset(dataset, order[batch * size : (batch + 1) * size]))
             x, y = inputs.to(device), labels.to(device)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _schedule((epoch + batch / batches) / settings.epochs)
             attacked = training_attack(mixture, x, y, settings, generator)
             sums += _step(mixture, optimizer, x, attacked, y, settings)
-        _average(state.average, mixture.network.state_dict(), min(settings.averaging, epoch / (epoch + 1)))
-        if checkpoint:
-            write_checkpoint(checkpoint, state, purpose, epoch + 1)
-        if progress:
-            progress(EpochReport(epoch + 1, settings.epochs, *(sums / batches).tolist()))
-    mixture.network.load_state_dict(state.average)
+            schedule.step()
+        average.follow(min(settings.averaging, done / (done + 1)))  # of the first epochs the mean
+        loss, *shown = (sums / batches).tolist()
+        return EpochReport(done + 1, loss, epochs, *shown)
+
+    train_epochs(state, epochs, epoch, purpose=purpose, checkpoint=checkpoint, each_epoch=progress)
+    mixture.network.load_state_dict(average.model.state_dict())
 
 
 def training_attack(
@@ -236,14 +236,6 @@ def _step(
 def _schedule(share: float) -> float:
     """Learning rate as a share of the largest, after a share of all epochs: a tenth of warm-up, then a cosine."""
     return share / 0.1 if share < 0.1 else 0.5 * (1.0 + math.cos(math.pi * (share - 0.1) / 0.9))
-
-
-def _average(average: dict[str, Tensor], new: dict[str, Tensor], past: float) -> None:
-    for name, value in new.items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1.0 - past)
-        else:
-            average[name].copy_(value)
 
 
 def _purpose(mixture: AdaptiveMixture, dataset: Dataset, settings: GateTraining) -> dict[str, object]:

@@ -80,7 +80,7 @@ def bound_probabilities(
                 "a run that stopped early need its schedule; certify the run itself."
             )
         maximum_radius(int(total[0]), failure_probability, sigma, interval)
-    return pair_bounds(votes, promise, sigma=sigma, labels=labels, indices=indices)
+    return replace(pair_bounds(votes, promise, sigma=sigma), labels=labels, indices=indices)
 
 
 def pair_bounds(
@@ -90,14 +90,11 @@ def pair_bounds(
     sigma: float,
     total_variation: float = 0.0,
     spent: NDArray[np.float64] | None = None,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
 ) -> ProbabilityBounds:
     """`bound_probabilities` of whole votes, hard or confident. A deferred draw is no vote, and no rival.
 
     Args:
         votes: with the class that other draws chose.
-        labels, indices: as there.
         promise: how the failure probability is spent.
         sigma: standard deviation of the noise, > 0, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; p_A loses it, p_B gains it.
@@ -119,20 +116,10 @@ def pair_bounds(
         rival_upper=np.where(chosen, np.minimum(rival_upper, 1.0), 1.0),
         sigma=float(sigma),
         promise=promise,
-        labels=labels,
-        indices=indices,
     )
 
 
-def share_bounds(
-    votes: ClassVotes,
-    promise: Promise,
-    *,
-    sigma: float,
-    levels: int,
-    labels: NDArray[np.int64] | None = None,
-    indices: NDArray[np.int64] | None = None,
-) -> ProbabilityBounds:
+def share_bounds(votes: ClassVotes, promise: Promise, *, sigma: float, levels: int) -> ProbabilityBounds:
     """Bounds of enumerated votes: the shares themselves, one float to the safe side; arguments as `pair_bounds`.
 
     Args:
@@ -147,8 +134,6 @@ def share_bounds(
         rival_upper=np.where(chosen, np.minimum(np.nextafter(rival, 2.0), 1.0), 1.0),
         sigma=float(sigma),
         promise=promise,
-        labels=labels,
-        indices=indices,
         splitting_levels=levels,
     )
 
@@ -237,28 +222,23 @@ def bound_statistics(statistics: "Statistics", promise: Promise, *, distribution
         distributions: also bound the distributions of soft votes, for certifier "cdf": DistributionBounds.
     Raises: InvalidArgument: too few draws to certify anything.
     """
-    draws, labels, indices = statistics.draws, statistics.labels, statistics.indices
+    bounds = _bounds(statistics, promise, distributions)
+    return replace(bounds, labels=statistics.labels, indices=statistics.indices)
+
+
+def _bounds(statistics: "Statistics", promise: Promise, distributions: bool) -> ProbabilityBounds:
+    draws, sigma, apart = statistics.draws, statistics.sigma, statistics.draws.total_variation
     if draws.enumerated:
         assert draws.grid_levels is not None
-        votes = whole_votes(statistics, promise)
-        return share_bounds(votes, promise, sigma=draws.sigma, levels=draws.grid_levels, labels=labels, indices=indices)
-    total_variation, schedule = draws.total_variation, draws.schedule
-    if schedule is None:
-        maximum_radius(draws.num_estimation, promise.failure_probability, statistics.sigma, promise.interval)
+        return share_bounds(whole_votes(statistics, promise), promise, sigma=sigma, levels=draws.grid_levels)
+    if draws.schedule is None:
+        maximum_radius(draws.num_estimation, promise.failure_probability, sigma, promise.interval)
     if promise.votes == "soft":
         assert statistics.soft is not None
         made = distribution_bounds if distributions else soft_bounds
-        bounds = made(statistics.soft, promise, sigma=statistics.sigma, total_variation=total_variation)
-        return replace(bounds, labels=labels, indices=indices)
-    return pair_bounds(
-        whole_votes(statistics, promise),
-        promise,
-        sigma=statistics.sigma,
-        total_variation=total_variation,
-        spent=None if schedule is None else schedule.spent_at(statistics.estimation_draws),
-        labels=labels,
-        indices=indices,
-    )
+        return made(statistics.soft, promise, sigma=sigma, total_variation=apart)
+    spent = None if draws.schedule is None else draws.schedule.spent_at(statistics.estimation_draws)
+    return pair_bounds(whole_votes(statistics, promise), promise, sigma=sigma, total_variation=apart, spent=spent)
 
 
 def maximum_radius(num_draws: int, failure_probability: float, sigma: float, interval: Interval = "pair") -> float:

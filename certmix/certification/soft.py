@@ -20,7 +20,7 @@ from certmix.intervals import (
     hoeffding_upper,
 )
 from certmix.intervals.histograms import THRESHOLDS, UNITS, Histograms, SoftVotes
-from certmix.promise import MeanBound, Promise
+from certmix.promise import Promise
 
 _REFERENCE_WEIGHT = 0.75  # at which the selection draws choose between mean and distribution
 
@@ -40,13 +40,8 @@ def soft_bounds(votes: SoftVotes, promise: Promise, *, sigma: float, total_varia
         sigma: standard deviation of the noise, in [0, 1] pixel units.
         total_variation: distance of the drawn noise from the Gaussian; taken off both bounds.
     """
-    lower, upper = _mean_bounds(
-        (votes.top("estimation"), votes.rival("estimation")),
-        (votes.top("selection"), votes.rival("selection")),
-        promise.failure_probability,
-        promise.share,
-        promise.mean_bound,
-    )
+    estimation, selection = ((votes.top(stage), votes.rival(stage)) for stage in ("estimation", "selection"))
+    lower, upper = _mean_bounds(estimation, selection, promise)
     return ProbabilityBounds(
         prediction=votes.prediction,
         top_lower=np.maximum(np.nextafter(lower - total_variation, -1.0), 0.0),
@@ -57,13 +52,9 @@ def soft_bounds(votes: SoftVotes, promise: Promise, *, sigma: float, total_varia
 
 
 def _mean_bounds(
-    estimation: tuple[Histograms, Histograms],
-    selection: tuple[Histograms, Histograms],
-    err: float,
-    share: float,
-    bound: MeanBound,
+    estimation: tuple[Histograms, Histograms], selection: tuple[Histograms, Histograms], promise: Promise
 ) -> tuple[Floats, Floats]:
-    top, rivals = estimation
+    (top, rivals), err, share, bound = estimation, promise.failure_probability, promise.share, promise.mean_bound
     if bound == "betting":
         lower = betting_lower(top, selection[0], err * share)
     else:
@@ -142,7 +133,7 @@ def _distribution_is_better(votes: SoftVotes, err: float, sigma: float) -> NDArr
     chosen_from = votes.top("selection"), votes.rival("selection"), votes.difference("selection")
     factor = max(1, int(votes.estimation.total.max()) // max(1, int(votes.selection.total.max())))
     top, rivals, differences = (Histograms(h.counts * factor, h.sums * factor) for h in chosen_from)
-    lower, upper = _mean_bounds((top, rivals), chosen_from[:2], err, 0.5, "betting")
+    lower, upper = _mean_bounds((top, rivals), chosen_from[:2], Promise(err, "pair", "soft", "betting"))
     by_mean = exact_radius(lower, upper, _REFERENCE_WEIGHT, sigma)
     by_tail = cdf_radius(tail_bounds(differences, err), THRESHOLDS, _REFERENCE_WEIGHT, sigma)[0]
     return np.asarray(by_tail > by_mean)

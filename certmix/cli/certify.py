@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from certmix.cli import options
 from certmix.cli.command import command, need, option, option_names, refuse_others
 from certmix.cli.exits import if_stopped
-from certmix.cli.options import (
-    OUTPUT,
-    DrawOptions,
-    ExecutionOptions,
-    ForceOption,
-    PromiseOptions,
-    RadiiOption,
-    RunOption,
-    RunsArgument,
-    Sources,
-)
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import Numbers, choice
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -31,41 +22,40 @@ if TYPE_CHECKING:
     from certmix.runs.grouping import Run
 
 MixtureOption = Annotated[
+    str | None, option("--mixture", "FILE", "Adaptive mixture: certify at its floor too.", None, options.Sources.panel)
+]
+CountsOption = Annotated[
     str | None,
-    typer.Option(
-        "--mixture", metavar="FILE", help="Adaptive mixture: certify at its floor too.", rich_help_panel=Sources.panel
-    ),
+    option("--counts", "FILE[,selection=FILE]", "Text table of votes made elsewhere.", None, options.Sources.panel),
 ]
 NORMS = ("l1", "l2", "linf")
 BallOption = Annotated[
     str | None,
-    option("--norm", "NAME", "Radii of the table in l1, l2 or linf; the noise's own if none.", choice(*NORMS), OUTPUT),
+    option(
+        "--norm",
+        "NAME",
+        "Radii of the table in l1, l2 or linf; the noise's own if none.",
+        choice(*NORMS),
+        options.OUTPUT,
+    ),
 ]
-_ANSWER = option_names(PromiseOptions, Output) | {"out", "radii", "norm"}
+_ANSWER = option_names(options.PromiseOptions, Output) | {"out", "radii", "norm"}
 
 
 @command(app, "certify")
 def certify_command(
     context: typer.Context,
     *,
-    runs: RunsArgument = None,
-    counts: Annotated[
-        str | None,
-        typer.Option(
-            "--counts",
-            metavar="FILE[,selection=FILE]",
-            help="Text table of votes made elsewhere.",
-            rich_help_panel=Sources.panel,
-        ),
-    ] = None,
-    sources: Sources,
+    runs: options.RunsArgument = None,
+    counts: CountsOption = None,
+    sources: options.Sources,
     mixture: MixtureOption = None,
-    draws: DrawOptions,
-    execution: ExecutionOptions,
-    promise: PromiseOptions,
-    out: RunOption = None,
-    force: ForceOption = False,
-    radii: RadiiOption = None,
+    draws: options.DrawOptions,
+    execution: options.ExecutionOptions,
+    promise: options.PromiseOptions,
+    out: options.RunOption = None,
+    force: options.ForceOption = False,
+    radii: options.RadiiOption = None,
     norm: BallOption = None,
     output: Output,
 ) -> None:
@@ -96,7 +86,7 @@ def certify_command(
         refuse_others(context, "certify RUN", _ANSWER | {"runs", "force"})
         certify_runs(runs, promise, radii, output, out=out, force=force, norm=norm)
     else:
-        sampling = _ANSWER | option_names(Sources, DrawOptions, ExecutionOptions) | {"mixture"}
+        sampling = _ANSWER | option_names(options.Sources, options.DrawOptions, options.ExecutionOptions) | {"mixture"}
         refuse_others(context, "certify --robust", sampling)
         need("without run folders, certify", robust=sources.robust, dataset=sources.dataset, **draws.scale, out=out)
         assert out is not None
@@ -106,10 +96,10 @@ def certify_command(
 
 
 def draw_to_certify(
-    sources: Sources,
-    draws: DrawOptions,
-    execution: ExecutionOptions,
-    promise: PromiseOptions,
+    sources: options.Sources,
+    draws: options.DrawOptions,
+    execution: options.ExecutionOptions,
+    promise: options.PromiseOptions,
     mixture: str | None,
     out: Path,
     output: Output,
@@ -130,10 +120,9 @@ def draw_to_certify(
     return leads
 
 
-def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
+def check_promise(promise: options.PromiseOptions, draws: options.DrawOptions) -> None:
     """Refuse certificates that the draws asked for cannot give. Raises InvalidArgument."""
     from certmix.certifiers import check_noise, get_certifier
-    from certmix.errors import InvalidArgument
 
     promise.able(promise.rules())
     soft = draws.votes != "hard"
@@ -159,7 +148,7 @@ def check_promise(promise: PromiseOptions, draws: DrawOptions) -> None:
 
 def certify_runs(
     folders: Sequence[Path],
-    promise: PromiseOptions,
+    promise: options.PromiseOptions,
     radii: Numbers | None,
     output: Output,
     *,
@@ -227,8 +216,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
         runs: how many runs there are.
     Raises: InvalidArgument: parts without `out`, several runs with it, or a folder of other draws.
     """
-    from certmix.errors import InvalidArgument
-
     if out is None:
         if len(run.folders) > 1:
             raise InvalidArgument(f"{run.name} are parts of one run: give --out FOLDER for what is derived of them.")
@@ -241,7 +228,6 @@ def derived_folder(run: "Run", out: Path | None, runs: int) -> Path:
 
 def outside_runs(out: Path, own: Sequence[Path] = ()) -> None:
     """Refuse a folder that is, or lies in, a run's, but for the one folder of a run's own. Raises InvalidArgument."""
-    from certmix.errors import InvalidArgument
     from certmix.runs.manifest import MANIFEST
 
     for folder in (out, *out.absolute().parents):

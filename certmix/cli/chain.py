@@ -1,34 +1,42 @@
 """`certmix chain`: runs at several sigmas as one classifier, at thresholds given or chosen."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from certmix.cli import values
-from certmix.cli.command import command, need, option, option_names, refuse_others
-from certmix.cli.options import (
-    CERTIFICATES,
-    CertifierOption,
-    ConfidencesOption,
-    FailureProbabilityOption,
-    FolderOption,
-    ForceOption,
-    RadiiOption,
-    SeedOption,
-    ThresholdOption,
-)
+from certmix.cli import options, values
+from certmix.cli.command import command, need, option_names, own, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import Numbers
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
     from certmix.runs.store import Statistics
 
 _OBJECTIVE = Numbers((0.25, 0.5, 0.75))
-_CHOSEN = {"target", "choose_on", "seed", "objective"}
+
+
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """How thresholds that are not given are chosen."""
+
+    panel: ClassVar[str] = options.CERTIFICATES
+    target: float | None = own(None, "--target", "ACC", "Clean accuracy to keep, in [0, 1].", values.WEIGHT)
+    choose_on: float | None = own(
+        None, "--choose-on", "SHARE", "Choose on this share, report on the rest.", values.SHARE
+    )
+    objective: Numbers | None = own(
+        None, "--objective", "R,R,...", "Radii whose certified accuracies are summed; .25,.5,.75 if none.",
+        values.ascending,
+    )  # fmt: skip
+    seed: options.SeedOption = 0
 
 
 @command(app, "chain")
@@ -36,31 +44,14 @@ def chain_command(
     context: typer.Context,
     *,
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, by node.")],
-    threshold: ThresholdOption = None,
-    confidence: ConfidencesOption = None,
-    target: Annotated[
-        float | None, option("--target", "ACC", "Clean accuracy to keep, in [0, 1].", values.WEIGHT, CERTIFICATES)
-    ] = None,
-    choose_on: Annotated[
-        float | None,
-        option("--choose-on", "SHARE", "Choose on this share, report on the rest.", values.SHARE, CERTIFICATES),
-    ] = None,
-    objective: Annotated[
-        Numbers | None,
-        option(
-            "--objective",
-            "R,R,...",
-            "Radii whose certified accuracies are summed; .25,.5,.75 if none.",
-            values.ascending,
-            CERTIFICATES,
-        ),
-    ] = None,
-    seed: SeedOption = 0,
-    certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = None,
-    radii: RadiiOption = None,
-    out: FolderOption = None,
-    force: ForceOption = False,
+    threshold: options.ThresholdOption = None,
+    confidence: options.ConfidencesOption = None,
+    choice: ChoiceOptions,
+    certifier: options.CertifierOption = None,
+    failure_probability: options.FailureProbabilityOption = None,
+    radii: options.RadiiOption = None,
+    out: options.FolderOption = None,
+    force: options.ForceOption = False,
     output: Output,
 ) -> None:
     """Certify a chain of runs, each with a threshold, then g.
@@ -78,7 +69,6 @@ def chain_command(
       certmix report runs/quarter runs/half --certificates chained --out report.html
     """
     from certmix.cli.certify import outside_runs
-    from certmix.errors import InvalidArgument
     from certmix.formats.certificates import write_certificates
     from certmix.report.words import chain_promise
     from certmix.runs.grouping import read_nodes
@@ -88,18 +78,17 @@ def chain_command(
     statistics = [run.statistics for run in read_nodes(runs)]
     names = certifier or ["exact"]
     if threshold:
-        refuse_others(context, "chain --threshold", option_names(Output) | set(context.params) - _CHOSEN)
+        refuse_others(
+            context, "chain --threshold", option_names(Output) | set(context.params) - option_names(ChoiceOptions)
+        )
         if len(confidence or []) > 1:
             raise InvalidArgument(
                 "chain --threshold takes one --confidence; give --target and --choose-on to choose one."
             )
         rows = _given(statistics, threshold, confidence, names, failure_probability)
     else:
-        need("chain without --threshold", target=target, choose_on=choose_on)
-        rows = [
-            _chosen(statistics, confidence, name, failure_probability, float(target or 0), choose_on, seed, objective)
-            for name in names
-        ]
+        need("chain without --threshold", target=choice.target, choose_on=choice.choose_on)
+        rows = [_chosen(statistics, confidence, name, failure_probability, choice) for name in names]
     at = radii.values if radii else (0.0, *_OBJECTIVE.values)
     shown = [_row(*row, at) for row in rows]
     certificates = [made for _, made in rows]
@@ -125,7 +114,6 @@ def _given(
 
     from certmix.certification.chain import bound_chain, certify_chain
     from certmix.pareto import chain_candidate
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     how: dict[str, Any] = {
         "failure_probability": failure_probability or DEFAULT_FAILURE_PROBABILITY,
@@ -144,21 +132,17 @@ def _chosen(
     confidences: list[float] | None,
     certifier: str,
     failure_probability: float | None,
-    target: float,
-    split: float | None,
-    seed: int,
-    objective: Numbers | None,
+    choice: ChoiceOptions,
 ) -> Row:
     """The chain that certifies most on some inputs, on the others."""
     from certmix.certification.chain import certify_chain
     from certmix.pareto import chain_candidate, choose_chain, split_rows
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
-    choose, report = split_rows(len(statistics[0]), split, seed)
+    choose, report = split_rows(len(statistics[0]), choice.choose_on, choice.seed)
     err = failure_probability or DEFAULT_FAILURE_PROBABILITY
     kappas: list[float | None] = [*confidences] if confidences else [None]
     candidates = [chain_candidate(statistics, failure_probability=err, confidence=kappa) for kappa in kappas]
-    radii = (objective or _OBJECTIVE).values
+    radii, target = (choice.objective or _OBJECTIVE).values, float(choice.target or 0)
     best, thresholds = choose_chain(candidates, choose, target=target, radii=radii, certifier=certifier)
     made = certify_chain(candidates[best].bounds.rows(report), thresholds, certifier=certifier)
     return candidates[best].clean_accuracy(thresholds, report), made
@@ -179,8 +163,6 @@ def _row(clean: float | None, made: "Certificates", at: Sequence[float]) -> dict
 
 
 def _text(rows: Sequence[dict[str, Any]], table_format: str, said: str) -> str:
-    from certmix.tables import percent_text, render_table
-
     confident = ["confidence"] if any(row["confidence"] is not None for row in rows) else []
     headers = ["certifier", "rule", *confident, "clean", *(f"r = {r:g}" for r in rows[0]["radii"])]
     body = []

@@ -4,7 +4,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -18,6 +18,13 @@ def option(
 ) -> Any:
     """An option in one line: its names between spaces, what stands for its value, what --help says, and its parser."""
     return typer.Option(*names.split(), metavar=metavar, help=says, parser=parser, rich_help_panel=panel)
+
+
+def own(
+    default: object, names: str, metavar: str | None, says: str, parser: Callable[[str], object] | None = None
+) -> Any:
+    """An option that only one group has, as a field of it; what several share are annotations made by `option`."""
+    return field(default=default, metadata={"option": option(names, metavar, says, parser)})
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -96,18 +103,18 @@ def _options(group: Any) -> list[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=_in_panel(hints[field.name], group.panel),
+            annotation=_in_panel(hints[field.name], field.metadata.get("option"), group.panel),
         )
         for field in fields(group)
     ]
 
 
-def _in_panel(annotation: Any, panel: str) -> Any:
-    """The annotation, its option listed under a heading."""
-    (option,) = annotation.__metadata__
-    placed = copy.copy(option)
+def _in_panel(annotation: Any, own: Any, panel: str) -> Any:
+    """The annotation of a field, its option (shared, or the field's own) listed under a heading."""
+    kind, shared = (annotation, own) if own is not None else (annotation.__origin__, annotation.__metadata__[0])
+    placed = copy.copy(shared)
     placed.rich_help_panel = panel
-    return Annotated[annotation.__origin__, placed]
+    return Annotated[kind, placed]
 
 
 class PlainGroup(TyperGroup):

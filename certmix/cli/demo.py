@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+import certmix
 from certmix.cli import values
-from certmix.cli.command import command
+from certmix.cli.command import command, option
 from certmix.cli.exits import if_stopped
-from certmix.cli.options import JsonOption, NumEstimationOption, QuietOption
-from certmix.cli.output import Output
+from certmix.cli.options import NumEstimationOption
+from certmix.cli.output import Answer
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
 from certmix.cli.values import Numbers
 
@@ -29,16 +29,10 @@ ROBUST = {"epochs": 40}
 @command(app, "demo")
 def demo_command(
     *,
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="FOLDER", help="Where all of it goes.", parser=values.output_path),
-    ] = Path("demo"),
-    max_inputs: Annotated[
-        int, typer.Option("--max-inputs", "--max", metavar="N", help="Test digits to certify.", parser=values.COUNT)
-    ] = 300,
+    out: Annotated[Path, option("--out", "FOLDER", "Where all of it goes.", values.output_path)] = Path("demo"),
+    max_inputs: Annotated[int, option("--max-inputs --max", "N", "Test digits to certify.", values.COUNT)] = 300,
     num_estimation: NumEstimationOption = 10_000,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Train on digits, sample, certify, sweep and plot, all in one.
 
@@ -46,14 +40,14 @@ def demo_command(
     Takes about two minutes on two cores; the same command again resumes:
       certmix demo --out demo
     """
-    started, output = time.monotonic(), Output(as_json=as_json, quiet=quiet)
+    started = time.monotonic()
     import torch
 
     torch.set_num_threads(1)  # small networks: one thread per run, and the runs side by side
     with if_stopped("Models and draws so far are kept; the same command again goes on."):
         accurate = _train(out, "accurate", output.say, **ACCURATE)
         robust = {sigma: _train(out, f"robust-{sigma:g}", output.say, sigma=sigma, **ROBUST) for sigma in SIGMAS}
-        runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=quiet)
+        runs = _sample_all(out, robust, accurate, max_inputs=max_inputs, draws=num_estimation, quiet=output.quiet)
         summary = _report(runs, out)
     summary["seconds"] = round(time.monotonic() - started, 1)
     notes = [
@@ -66,7 +60,6 @@ def demo_command(
 
 
 def _train(out: Path, name: str, say: Callable[..., None], **how: Any) -> Path:
-    import certmix
     from certmix.training.train import accuracy, save_model, train
 
     path = out / "models" / f"{name}.safetensors"
@@ -83,8 +76,6 @@ def _sample_all(
     out: Path, robust: dict[float, Path], accurate: Path, *, max_inputs: int, draws: int, quiet: bool
 ) -> list[Path]:
     """Sample every sigma, two at a time; returns the run folders."""
-    import certmix
-    from certmix.cli.progress import progress_bar
     from certmix.sampling.execution import Execution
 
     done = dict.fromkeys(robust, (0, 0))
@@ -117,7 +108,6 @@ def _sample_all(
 
 def _report(runs: list[Path], out: Path) -> dict[str, Any]:
     """Tables as text, the same numbers as plain values, and the figures' paths."""
-    import certmix
     from certmix.cli.accuracy import accuracy_rows, accuracy_table
     from certmix.cli.certify import publish
     from certmix.cli.frontier import frontiers_table, remarks, write_sweep

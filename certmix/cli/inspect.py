@@ -5,22 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from certmix.cli import values
-from certmix.cli.command import command, refuse_others
-from certmix.cli.options import (
-    DatasetOption,
-    IndicesOption,
-    JsonOption,
-    MaxOption,
-    ModelOption,
-    Placement,
-    SkipOption,
-    SplitOption,
-    TrustOption,
-    key_values,
-)
+import certmix
+from certmix.cli import options, values
+from certmix.cli.command import command, option, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
 
 _BOTH = ("py", "torchvision", "hf")  # sources of models and of data sets
 
@@ -32,22 +22,19 @@ def inspect_command(
     target: Annotated[
         str | None, typer.Argument(metavar="[SPEC|RUN]", help="A model, a data set or a run folder.")
     ] = None,
-    dataset: DatasetOption = None,
-    count: Annotated[
-        int, typer.Option("--inputs", metavar="N", help="Inputs of the clean accuracy.", parser=values.COUNT)
-    ] = 100,
+    dataset: options.DatasetOption = None,
+    count: Annotated[int, option("--inputs", "N", "Inputs of the clean accuracy.", values.COUNT)] = 100,
     read_all: Annotated[
-        bool,
-        typer.Option("--read-all", help="Read every input of the data set: names broken files, prints its sha256."),
+        bool, option("--read-all", None, "Read every input of the data set: names broken files, prints its sha256.")
     ] = False,
-    split: SplitOption = None,
-    skip: SkipOption = 1,
-    max_inputs: MaxOption = None,
-    indices: IndicesOption = None,
-    model: ModelOption = None,
-    trust_model: TrustOption = False,
-    placement: Placement,
-    as_json: JsonOption = False,
+    split: options.SplitOption = None,
+    skip: options.SkipOption = 1,
+    max_inputs: options.MaxOption = None,
+    indices: options.IndicesOption = None,
+    model: options.ModelOption = None,
+    trust_model: options.TrustOption = False,
+    placement: options.Placement,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Say what a model, a data set or a run is, before sampling.
 
@@ -75,8 +62,6 @@ def inspect_command(
     Other KEY=VALUE are arguments of the factory that arch=, py: or torchvision: names.
     Sources of both kinds (py, torchvision, hf) name a model here; name a data set with --dataset.
     """
-    import certmix
-    from certmix.errors import InvalidArgument
     from certmix.inspection import check_on, describe_dataset, describe_model, describe_run
 
     if target is None and dataset is None:
@@ -97,7 +82,7 @@ def inspect_command(
         data = certmix.load_dataset(dataset, trust_model=trust_model, **part)
         found["dataset"] = describe_dataset(data) | ({"fingerprint": data.fingerprint} if read_all else {})
     if target is not None and "run" not in found:
-        loaded = certmix.load_model(target, trust_model=trust_model, **key_values(model))
+        loaded = certmix.load_model(target, trust_model=trust_model, **options.key_values(model))
         found["model"] = {"spec": target, **describe_model(loaded)}
         if data is not None:
             found["check"] = check_on(placement.place(loaded), data, count, batch_size=placement.batch_size)

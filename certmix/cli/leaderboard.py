@@ -7,9 +7,11 @@ import typer
 
 from certmix.cli import values
 from certmix.cli.command import command, option
-from certmix.cli.options import OUTPUT, DeviceOption, ForceOption, JsonOption, QuietOption, RadiiOption
-from certmix.cli.output import Output
+from certmix.cli.options import OUTPUT, DeviceOption, ForceOption, RadiiOption
+from certmix.cli.output import Answer
 from certmix.cli.root import app
+from certmix.errors import CertmixError
+from certmix.files import check_target, write_whole
 
 if TYPE_CHECKING:
     from certmix.runs.store import Statistics
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 @command(app, "leaderboard")
 def leaderboard_command(
+    *,
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold some.")],
     out: Annotated[Path, option("--out", "FILE", "The HTML file to write.", values.output_path, OUTPUT)],
     redraw: Annotated[
@@ -29,8 +32,7 @@ def leaderboard_command(
         str, option("--title", "TEXT", "Of the page.", None, OUTPUT)
     ] = "Certified robustness: leaderboard",
     force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Compare certified runs in one page; refuse forged ones.
 
@@ -40,7 +42,6 @@ def leaderboard_command(
       certmix leaderboard submissions --redraw 16 --out leaderboard.html
     Models and data are found where each run's manifest says; a run whose models are not there is only recomputed.
     """
-    from certmix.files import check_target, write_whole
     from certmix.report.leaderboard import render_leaderboard
     from certmix.verification.entry import judge, run_folders
 
@@ -55,7 +56,7 @@ def leaderboard_command(
     ]
     refused = sum(entry.mark == "refused" for entry in entries)
     text = f"{out}: {len(entries) - refused} runs, {refused} refused; open it in a browser."
-    Output(as_json=as_json, quiet=quiet).show({"file": str(out), "runs": marks}, text, notes)
+    output.show({"file": str(out), "runs": marks}, text, notes)
     if refused:
         raise typer.Exit(1)
 
@@ -63,7 +64,6 @@ def leaderboard_command(
 def draw_again(statistics: "Statistics", found: "Verification", count: int, device: str) -> None:
     """Draw some inputs again; where the models and data are not at hand, note that, which is no difference."""
     from certmix.cli.run_models import Places, check_parts, load_parts
-    from certmix.errors import CertmixError
     from certmix.sampling.execution import Execution
     from certmix.verification.redraw import redraw
 

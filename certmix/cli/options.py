@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from certmix.cli.command import option
+import certmix
+from certmix.cli.command import option, own
 from certmix.cli.values import (
     CONFIDENCE,
     COUNT,
@@ -28,6 +29,8 @@ from certmix.cli.values import (
     output_path,
     output_stem,
 )
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
 
 if TYPE_CHECKING:
     import torch
@@ -199,8 +202,6 @@ class Sources:
 
     def load_dataset(self) -> "Dataset":
         """The data set, or the part of it that was asked for."""
-        import certmix
-
         return certmix.load_dataset(
             str(self.dataset),
             split=self.split,
@@ -212,8 +213,6 @@ class Sources:
 
     def load_model(self, spec: str) -> "torch.nn.Module":
         """A model that was typed, with the options of -M."""
-        import certmix
-
         return certmix.load_model(spec, trust_model=self.trust_model, **key_values(self.model))
 
 
@@ -224,43 +223,33 @@ class DrawOptions:
     panel: ClassVar[str] = DRAWS
     sigma: SigmaOption = None
     lambda_: LambdaOption = None
-    num_selection: Annotated[
-        int | None, option("--num-selection --N0", "N", "Draws that select the class; 100 by default.", COUNT)
-    ] = None
-    num_estimation: Annotated[
-        int | None, option("--num-estimation --N", "N", "Fresh draws that bound it; 10,000 by default.", COUNT)
-    ] = None
-    votes: Annotated[
-        str,
-        option(
-            "--votes", "KIND", "To store: hard (class), soft (probabilities) or both.", choice("hard", "soft", "both")
-        ),
-    ] = "hard"
-    noise: Annotated[
-        str,
-        option(
-            "--noise",
-            "KIND",
-            "integer (on the data's grid), float, auto; or splitting, for l1 and without chance.",
-            choice("auto", "integer", "float", "splitting"),
-        ),
-    ] = "auto"
+    num_selection: int | None = own(
+        None, "--num-selection --N0", "N", "Draws that select the class; 100 by default.", COUNT
+    )
+    num_estimation: int | None = own(
+        None, "--num-estimation --N", "N", "Fresh draws that bound it; 10,000 by default.", COUNT
+    )
+    votes: str = own(
+        "hard", "--votes", "KIND", "To store: hard (class), soft (probabilities) or both.",
+        choice("hard", "soft", "both"),
+    )  # fmt: skip
+    noise: str = own(
+        "auto", "--noise", "KIND", "integer (on the data's grid), float, auto; or splitting, for l1 and without chance.",
+        choice("auto", "integer", "float", "splitting"),
+    )  # fmt: skip
     seed: NoiseSeedOption = None
-    seed_from: Annotated[
-        str | None, option("--seed-from", "TEXT", "Seed: a hash of a public text and of what defines the draws.")
-    ] = None
-    on_invalid: Annotated[
-        str,
-        option("--on-invalid", "WHAT", "Where an output is not finite: error, or count.", choice("error", "count")),
-    ] = "error"
-    stop_at_radius: Annotated[
-        float | None,
-        option("--stop-at-radius", "R", "Stop an input when it is decided whether it reaches R.", RADIUS),
-    ] = None
-    radius_tolerance: Annotated[
-        float | None,
-        option("--radius-tolerance", "T", "Stop an input when its radius is within this share.", SHARE),
-    ] = None
+    seed_from: str | None = own(
+        None, "--seed-from", "TEXT", "Seed: a hash of a public text and of what defines the draws."
+    )
+    on_invalid: str = own(
+        "error", "--on-invalid", "WHAT", "Where an output is not finite: error, or count.", choice("error", "count")
+    )
+    stop_at_radius: float | None = own(
+        None, "--stop-at-radius", "R", "Stop an input when it is decided whether it reaches R.", RADIUS
+    )
+    radius_tolerance: float | None = own(
+        None, "--radius-tolerance", "T", "Stop an input when its radius is within this share.", SHARE
+    )
 
     @property
     def enumerated(self) -> bool:
@@ -277,9 +266,6 @@ class DrawOptions:
 
         Raises: InvalidArgument: sigma and lambda, or what splitting noise leaves no choice about.
         """
-        from certmix.errors import InvalidArgument
-        from certmix.promise import DEFAULT_FAILURE_PROBABILITY, Promise
-
         if self.sigma is not None and self.lambda_ is not None:
             raise InvalidArgument(
                 "--lambda is for --noise splitting, and --sigma for any other, got both; leave one out."
@@ -305,10 +291,8 @@ class ExecutionOptions:
     panel: ClassVar[str] = EXECUTION
     device: DeviceOption = "auto"
     batch_size: BatchOption = None
-    compiled: Annotated[bool, option("--compile", None, "Run the robust model through torch.compile.")] = False
-    shard: Annotated[
-        str | None, option("--shard", "I/N", "Draw every N-th input from the I-th on, for job arrays.")
-    ] = None
+    compiled: bool = own(False, "--compile", None, "Run the robust model through torch.compile.")
+    shard: str | None = own(None, "--shard", "I/N", "Draw every N-th input from the I-th on, for job arrays.")
 
 
 @dataclass(frozen=True)
@@ -317,9 +301,9 @@ class Placement:
 
     panel: ClassVar[str] = EXECUTION
     device: DeviceOption = "auto"
-    batch_size: Annotated[
-        int | None, option("--batch-size --batch", "N", "Inputs at a time; what memory holds by default.", COUNT)
-    ] = None
+    batch_size: int | None = own(
+        None, "--batch-size --batch", "N", "Inputs at a time; what memory holds by default.", COUNT
+    )
 
     def place(self, model: "torch.nn.Module") -> "torch.nn.Module":
         """The model on its device, in eval mode."""
@@ -347,15 +331,21 @@ class RuleOptions:
 
 
 @dataclass(frozen=True)
-class PromiseOptions(RuleOptions):
-    """What is certified, and what a certificate promises."""
+class BoundOptions:
+    """How probabilities are bounded."""
 
-    certifier: CertifierOption = None
+    panel: ClassVar[str] = CERTIFICATES
     failure_probability: FailureProbabilityOption = None
     interval: IntervalOption = "pair"
     certify_votes: CertifiedVotesOption = None
     mean_bound: MeanBoundOption = "betting"
-    real_valued: RealValuedOption = False
+
+
+@dataclass(frozen=True)
+class CertifierOptions(BoundOptions):
+    """By whom certificates are made of the bounds."""
+
+    certifier: CertifierOption = None
     lipschitz: LipschitzOption = None
 
     @property
@@ -363,10 +353,24 @@ class PromiseOptions(RuleOptions):
         """Certifiers of Gaussian noise; the exact one where none was given."""
         return self.certifier or ["exact"]
 
+    def check_lipschitz(self) -> None:
+        """Refuse a constant that no certifier uses, and a certifier that lacks its constant. Raises InvalidArgument."""
+        if ("lipschitz-smoothed" in self.certifiers) != (self.lipschitz is not None):
+            given = "nothing" if self.lipschitz is None else f"{self.lipschitz:g}"
+            raise InvalidArgument(
+                f"--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got {given}."
+            )
+
+
+@dataclass(frozen=True)
+class PromiseOptions(RuleOptions, CertifierOptions):
+    """What is certified, and what a certificate promises."""
+
+    real_valued: RealValuedOption = False
+
     def able(self, rules: "Sequence[Rule]") -> "dict[str, list[Rule]]":
         """The rules that each certifier can certify, if any. Raises InvalidArgument where none can certify one."""
         from certmix.certifiers import get_certifier
-        from certmix.errors import InvalidArgument
 
         found = {name: [rule for rule in rules if rule.takes(get_certifier(name))] for name in self.certifiers}
         if not any(found.values()):
@@ -397,40 +401,25 @@ class PromiseOptions(RuleOptions):
                 statistics,
                 rules=chosen,
                 certifier=name if self.certifier else None,  # the usual one of the noise
-                failure_probability=self.failure_probability,
-                interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
-                votes=self.certify_votes,  # type: ignore[arg-type]
-                mean_bound=self.mean_bound,  # type: ignore[arg-type]
-                real_valued=self.real_valued,
-                confidence=self.confidence,
                 lipschitz=self.lipschitz if CERTIFIERS[name].needs == "lipschitz" else None,
+                **self._asked,
             )
             for name, chosen in self.able(rules).items()
         ]
 
-    def check_lipschitz(self) -> None:
-        """Refuse a constant that no certifier uses, and a certifier that lacks its constant. Raises InvalidArgument."""
-        from certmix.errors import InvalidArgument
-
-        if ("lipschitz-smoothed" in self.certifiers) != (self.lipschitz is not None):
-            given = "nothing" if self.lipschitz is None else f"{self.lipschitz:g}"
-            raise InvalidArgument(
-                f"--lipschitz must be given with --certifier lipschitz-smoothed, and with it alone, got {given}."
-            )
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What is asked of a promise, by the names of `certmix.certify`; choices were checked while parsing."""
+        return {
+            "failure_probability": self.failure_probability, "interval": self.interval, "votes": self.certify_votes,
+            "mean_bound": self.mean_bound, "real_valued": self.real_valued, "confidence": self.confidence,
+        }  # fmt: skip
 
     def promise(self, statistics: "Statistics") -> "Promise":
         """The promise that stored votes can keep."""
         from certmix.certification.bounds import promise_of
 
-        return promise_of(
-            statistics,
-            failure_probability=self.failure_probability,
-            interval=self.interval,  # type: ignore[arg-type]  # choices were checked while parsing
-            votes=self.certify_votes,  # type: ignore[arg-type]
-            mean_bound=self.mean_bound,  # type: ignore[arg-type]
-            real_valued=self.real_valued,
-            confidence=self.confidence,
-        )
+        return promise_of(statistics, **self._asked)
 
     def bounds(self, statistics: "Statistics") -> "ProbabilityBounds":
         """Bounds on the probabilities of stored votes."""
@@ -439,24 +428,8 @@ class PromiseOptions(RuleOptions):
         return bound_statistics(statistics, self.promise(statistics))
 
 
-def numbers(text: str, name: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers of a comma-separated option. Raises InvalidArgument where it is none, or another count."""
-    from certmix.errors import InvalidArgument
-
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or (count is not None and len(found) != count):
-        wanted = "numbers" if count is None else f"{count} numbers"
-        raise InvalidArgument(f"{name} must be {wanted} separated by commas, got {text!r}.")
-    return found
-
-
 def key_values(pairs: list[str] | None) -> dict[str, Any]:
     """Options of `-M KEY=VALUE`. Raises InvalidArgument where one is not a pair."""
-    from certmix.errors import InvalidArgument
-
     for pair in pairs or []:
         if "=" not in pair or pair.startswith("trust_model="):  # trust is given by its own option alone
             raise InvalidArgument(

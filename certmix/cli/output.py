@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from certmix.cli.options import FormatOption, JsonOption, QuietOption
+from certmix.cli.options import OUTPUT, FormatOption, JsonOption, QuietOption
 
 
 @dataclass(frozen=True)
-class Output:
+class Answer:
     """How a command answers: the options that every command with an answer has."""
 
-    panel: ClassVar[str] = "Output"
-    table_format: FormatOption = "markdown"
+    panel: ClassVar[str] = OUTPUT
     as_json: JsonOption = False
     quiet: QuietOption = False
 
@@ -31,6 +30,13 @@ class Output:
         if not self.quiet and not self.as_json:
             for line in lines:
                 print(printable(line), file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Output(Answer):
+    """How a command answers with a table."""
+
+    table_format: FormatOption = "markdown"
 
 
 def printable(text: str) -> str:

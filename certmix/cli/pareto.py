@@ -1,104 +1,84 @@
 """`certmix pareto`: the alpha-sigma frontier at fixed clean accuracy, from stored draws or published logs."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import typer
 
-from certmix.cli import values
-from certmix.cli.command import command, option, option_names, refuse_others
-from certmix.cli.options import (
-    CERTIFICATES,
-    AccurateVoteOption,
-    CertifiedVotesOption,
-    CertifierOption,
-    ConfidencesOption,
-    FailureProbabilityOption,
-    IntervalOption,
-    LipschitzOption,
-    MeanBoundOption,
-    PromiseOptions,
-    RadiiOption,
-    RunsArgument,
-    SeedOption,
-    StemOption,
-)
+from certmix.cli import options, values
+from certmix.cli.command import command, option, option_names, own, refuse_others
 from certmix.cli.output import Output
 from certmix.cli.root import app
-from certmix.cli.values import choice
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.pareto import Candidate
 
 RULES = ("linear", "threshold")
-_SWEEP = option_names(Output) | {"baseline", "target", "mode", "choose_on", "seed", "rule", "accurate_vote"}
-_SWEEP |= {"certifier", "radii", "out"}
 _CAPTION = "Certified accuracy in %, rounded down, at radii in pixel units. "  # of a paper's table, before the remarks
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """Published logs, in place of runs."""
+
+    panel: ClassVar[str] = "Options"
+    log: list[str] | None = own(None, "--log", "FILE:SIGMA", "Published certification log; repeatable.")
+    accurate_log: Path | None = own(None, "--accurate-log", "FILE", "Log of the accurate model's predictions.")
+    printed_rounding: str = own(
+        "down", "--printed-rounding", "HOW", "A log's radii: down (half a printed digit off) or trust.",
+        values.choice("down", "trust"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What is kept, and on which inputs that is chosen."""
+
+    panel: ClassVar[str] = "Options"
+    baseline: float | None = own(
+        None, "--baseline", "SIGMA", "Sigma whose clean accuracy at weight 1 is kept.", values.SIGMA
+    )
+    target: float | None = own(None, "--target", "ACC", "Clean accuracy to keep, in [0, 1].", values.WEIGHT)
+    mode: str = own(
+        "all", "--mode", "NAME", "all (weights that keep it) or matched (nearest above it).",
+        values.choice("all", "matched"),
+    )  # fmt: skip
+    choose_on: float | None = own(
+        None, "--choose-on", "SHARE", "Choose on this share, report on the rest.", values.SHARE
+    )
+    seed: options.SeedOption = 0
+
+
+@dataclass(frozen=True)
+class PairOptions(options.CertifierOptions):
+    """Rules, and how they are certified."""
+
+    rule: list[str] | None = own(
+        None, "--rule", "NAME", f"{', '.join(RULES)}; repeatable, linear by default.", values.choice(*RULES)
+    )
+    accurate_vote: options.AccurateVoteOption = "class"
+    confidence: options.ConfidencesOption = None
+
+
+_SWEEP = option_names(Output, SweepOptions) | {"rule", "accurate_vote", "certifier", "radii", "out"}
+_OF_RUNS = option_names(PairOptions) | {"runs", "adaptive"}
 
 
 @command(app, "pareto")
 def pareto_command(
     context: typer.Context,
     *,
-    runs: RunsArgument = None,
-    log: Annotated[
-        list[str] | None, typer.Option("--log", metavar="FILE:SIGMA", help="Published certification log; repeatable.")
-    ] = None,
-    accurate_log: Annotated[
-        Path | None, typer.Option("--accurate-log", metavar="FILE", help="Log of the accurate model's predictions.")
-    ] = None,
-    printed_rounding: Annotated[
-        str,
-        option(
-            "--printed-rounding",
-            "HOW",
-            "A log's radii: down (half a printed digit off) or trust.",
-            choice("down", "trust"),
-        ),
-    ] = "down",
-    baseline: Annotated[
-        float | None,
-        typer.Option(
-            "--baseline", metavar="SIGMA", help="Sigma whose clean accuracy at weight 1 is kept.", parser=values.SIGMA
-        ),
-    ] = None,
-    target: Annotated[
-        float | None,
-        typer.Option("--target", metavar="ACC", help="Clean accuracy to keep, in [0, 1].", parser=values.WEIGHT),
-    ] = None,
-    mode: Annotated[
-        str,
-        typer.Option(
-            "--mode",
-            metavar="NAME",
-            help="all (weights that keep it) or matched (nearest above it).",
-            parser=values.choice("all", "matched"),
-        ),
-    ] = "all",
-    choose_on: Annotated[
-        float | None,
-        typer.Option(
-            "--choose-on", metavar="SHARE", help="Choose on this share, report on the rest.", parser=values.SHARE
-        ),
-    ] = None,
-    seed: SeedOption = 0,
+    runs: options.RunsArgument = None,
+    logs: LogOptions,
+    sweep: SweepOptions,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Add the adaptive mixtures stored in the runs, floor as the weight.")
+        bool, option("--adaptive", None, "Add the adaptive mixtures stored in the runs, floor as the weight.")
     ] = False,
-    rule: Annotated[
-        list[str] | None,
-        option("--rule", "NAME", f"{', '.join(RULES)}; repeatable, linear by default.", choice(*RULES), CERTIFICATES),
-    ] = None,
-    accurate_vote: AccurateVoteOption = "class",
-    certifier: CertifierOption = None,
-    failure_probability: FailureProbabilityOption = None,
-    certify_votes: CertifiedVotesOption = None,
-    confidence: ConfidencesOption = None,
-    mean_bound: MeanBoundOption = "betting",
-    interval: IntervalOption = "pair",
-    lipschitz: LipschitzOption = None,
-    radii: RadiiOption = None,
-    out: StemOption = None,
+    spent: PairOptions,
+    radii: options.RadiiOption = None,
+    out: options.StemOption = None,
     output: Output,
 ) -> None:
     """Sweep weights and sigmas at one clean accuracy: the frontier.
@@ -111,47 +91,37 @@ def pareto_command(
     from certmix.cli.frontier import remarks, sweep_table, write_sweep
     from certmix.pareto import pareto_frontier
 
-    votes_of_g = cast(Any, accurate_vote)
-    if log:
-        refuse_others(context, "pareto --log", _SWEEP | {"log", "accurate_log", "printed_rounding"})
-        candidates = _from_logs(log, accurate_log, printed_rounding)
+    if logs.log:
+        refuse_others(context, "pareto --log", _SWEEP | option_names(LogOptions))
+        candidates = _from_logs(logs.log, logs.accurate_log, logs.printed_rounding)
     else:
-        own = {"runs", "adaptive", "failure_probability", "interval", "certify_votes", "mean_bound", "confidence"}
-        own |= {"lipschitz"}
-        refuse_others(context, "pareto RUN", _SWEEP | own)
-        spent = PromiseOptions(
-            certifier=certifier, failure_probability=failure_probability, interval=interval,
-            certify_votes=certify_votes, mean_bound=mean_bound, lipschitz=lipschitz,
-        )  # fmt: skip
-        candidates = _from_runs(runs, spent, adaptive, confidence or [])
+        refuse_others(context, "pareto RUN", _SWEEP | _OF_RUNS)
+        candidates = _from_runs(runs, spent, adaptive)
     results = [
         pareto_frontier(
             candidates,
-            rules=rule or ["linear"],
-            accurate_vote=votes_of_g,
-            baseline=baseline,
-            target=target,
+            rules=spent.rule or ["linear"],
+            accurate_vote=cast(Any, spent.accurate_vote),
+            baseline=sweep.baseline,
+            target=sweep.target,
             certifier=name,
             radii=radii.values if radii else None,
-            mode=cast(Any, mode),
-            split=choose_on,
-            seed=seed,
+            mode=cast(Any, sweep.mode),
+            split=sweep.choose_on,
+            seed=sweep.seed,
         )
-        for name in certifier or (None,)
+        for name in spent.certifier or (None,)
     ]
     files = write_sweep(results, out) if out is not None else []
     sweeps = [result.to_json() for result in results]
-    said = remarks(results[0], bool(log))
+    said = remarks(results[0], bool(logs.log))
     tables = "\n\n".join(sweep_table(result, output.table_format, _CAPTION + " ".join(said)) for result in results)
     notes = [*said, *([f"Written: {', '.join(files)}"] if files else [])]
     output.show({**sweeps[0], "sweeps": sweeps, "files": files}, tables, notes)
 
 
-def _from_runs(
-    runs: list[Path] | None, promise: PromiseOptions, adaptive: bool, confidences: list[float]
-) -> "list[Candidate]":
+def _from_runs(runs: list[Path] | None, promise: PairOptions, adaptive: bool) -> "list[Candidate]":
     from certmix.adaptive.certification import adaptive_candidate, read_gate
-    from certmix.errors import InvalidArgument
     from certmix.pareto import candidate_from_statistics
     from certmix.runs.grouping import read_runs
 
@@ -169,7 +139,7 @@ def _from_runs(
         }
         bound = cast(Any, promise.mean_bound)
         found.append(candidate_from_statistics(run.statistics, mean_bound=bound, lipschitz=constant, **how))  # type: ignore[arg-type]
-        for kappa in () if run.statistics.draws.confidence else confidences:
+        for kappa in () if run.statistics.draws.confidence else promise.confidence or []:
             found.append(candidate_from_statistics(run.statistics, **{**how, "votes": None}, confidence=kappa))  # type: ignore[arg-type]
         weights = read_gate(*run.folders) if adaptive else None
         if weights is not None:
@@ -182,7 +152,6 @@ def _from_runs(
 def _from_logs(logs: list[str], accurate_log: Path | None, rounding: str) -> "list[Candidate]":
     import numpy as np
 
-    from certmix.errors import InvalidArgument
     from certmix.formats.certification_log import read_certification_log, read_predictions
     from certmix.pareto import candidate_from_log
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from certmix.cli.command import command, need, option
+from certmix.cli.command import command, need, option, own
 from certmix.cli.options import OUTPUT, JsonOption, PromiseOptions, StemOption
 from certmix.cli.output import Output
 from certmix.cli.root import app
 from certmix.cli.values import choice
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,8 @@ class FigureOptions:
 
     panel: ClassVar[str] = OUTPUT
     out: StemOption = None
-    width: Annotated[
-        str, option("--width", "NAME", "column (3.25 inches) or text (6.75).", choice("column", "text"))
-    ] = "text"
-    style: Annotated[
-        str | None, option("--style", "SHEET", "Matplotlib style sheet laid over ours: a name or a file.")
-    ] = None
+    width: str = own("text", "--width", "NAME", "column (3.25 inches) or text (6.75).", choice("column", "text"))
+    style: str | None = own(None, "--style", "SHEET", "Matplotlib style sheet laid over ours: a name or a file.")
 
     @property
     def look(self) -> "Look":
@@ -67,7 +64,6 @@ def plot_command(
     A chain beside the runs that are its nodes, on the inputs that it was reported on:
       certmix plot runs/quarter runs/half --certificates chained --out figures/chain
     """
-    from certmix.errors import InvalidArgument
     from certmix.formats.certificates import read_certificates
     from certmix.plots.certified import plot_certified_accuracy
     from certmix.plots.probabilities import plot_top_probabilities
@@ -100,8 +96,6 @@ def _shared_inputs(
     Raises: InvalidArgument: chains that are about others.
     """
     import numpy as np
-
-    from certmix.errors import InvalidArgument
 
     if not chains:
         return run

@@ -4,26 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+import certmix
+from certmix.cli import options
 from certmix.cli.command import command, need, refuse_others
-from certmix.cli.options import (
-    AccurateVoteOption,
-    BatchOption,
-    DeviceOption,
-    FailureProbabilityOption,
-    FileOption,
-    ForceOption,
-    JsonOption,
-    NoiseSeedOption,
-    NumEstimationOption,
-    NumSelectionOption,
-    QuietOption,
-    RuleOptions,
-    RunsArgument,
-    SigmaOption,
-    Sources,
-)
-from certmix.cli.output import Output
+from certmix.cli.output import Answer
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
+from certmix.files import check_target, write_whole
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
+from certmix.tables import floor_text, percent_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,21 +30,20 @@ _BY_RUN = {"robust", "sigma"}  # what a run says itself
 def predict_command(
     context: typer.Context,
     *,
-    runs: RunsArgument = None,
-    sources: Sources,
-    wanted: RuleOptions,
-    accurate_vote: AccurateVoteOption = "class",
-    sigma: SigmaOption = None,
-    failure_probability: FailureProbabilityOption = None,
-    num_selection: NumSelectionOption = 100,
-    num_estimation: NumEstimationOption = 10_000,
-    batch_size: BatchOption = None,
-    seed: NoiseSeedOption = None,
-    device: DeviceOption = "auto",
-    out: FileOption = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    runs: options.RunsArgument = None,
+    sources: options.Sources,
+    wanted: options.RuleOptions,
+    accurate_vote: options.AccurateVoteOption = "class",
+    sigma: options.SigmaOption = None,
+    failure_probability: options.FailureProbabilityOption = None,
+    num_selection: options.NumSelectionOption = 100,
+    num_estimation: options.NumEstimationOption = 10_000,
+    batch_size: options.BatchOption = None,
+    seed: options.NoiseSeedOption = None,
+    device: options.DeviceOption = "auto",
+    out: options.FileOption = None,
+    force: options.ForceOption = False,
+    output: Answer,
 ) -> None:
     """Predict by the smoothed mixture: its exact class or abstain.
 
@@ -68,8 +56,6 @@ def predict_command(
       certmix predict runs/quarter runs/half --threshold 0.8 --threshold 0.4 --dataset digits
     """
     from certmix.datasets.batches import stack
-    from certmix.files import check_target, write_whole
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
     from certmix.runs.grouping import read_nodes
     from certmix.sampling.devices import choose_device
 
@@ -107,13 +93,11 @@ def predict_command(
     note = f"A class returned is not that of the exact {what} with probability at most {err:g} per input."
     summary = _summary(data, made, err)
     text = _text(summary, num_estimation * max(1, len(nodes)))
-    Output(as_json=as_json, quiet=quiet).show(summary, text, [note])
+    output.show(summary, text, [note])
 
 
 def _summary(data: "Dataset", made: "Prediction", err: float) -> dict[str, Any]:
     """Plain values of all answers."""
-    import certmix
-
     return {
         "inputs": len(data),
         "accuracy": float((made.classes == data.labels).mean()),
@@ -124,8 +108,6 @@ def _summary(data: "Dataset", made: "Prediction", err: float) -> dict[str, Any]:
 
 
 def _text(summary: dict[str, Any], most: int) -> str:
-    from certmix.tables import percent_text
-
     return (
         f"{percent_text(summary['accuracy'])} % right, {percent_text(summary['abstained'])} % abstained, of "
         f"{summary['inputs']} inputs; {summary['mean_draws']:.0f} of {most} estimation draws on average."
@@ -134,14 +116,13 @@ def _text(summary: dict[str, Any], most: int) -> str:
 
 def _mixture(
     nodes: "Sequence[Run]",
-    sources: Sources,
-    wanted: RuleOptions,
+    sources: options.Sources,
+    wanted: options.RuleOptions,
     accurate_vote: str,
     sigma: float | None,
     how: dict[str, Any],
 ) -> "MixturePredictor":
     """One smoothed model and g by one rule, of the specs or of a run."""
-    from certmix.errors import InvalidArgument
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.prediction import MixturePredictor
 
@@ -158,9 +139,10 @@ def _mixture(
     return MixturePredictor(robust=h, accurate=g, rule=rules[0], sigma=sigma, **how)
 
 
-def _chain(nodes: "Sequence[Run]", sources: Sources, wanted: RuleOptions, how: dict[str, Any]) -> "ChainPredictor":
+def _chain(
+    nodes: "Sequence[Run]", sources: options.Sources, wanted: options.RuleOptions, how: dict[str, Any]
+) -> "ChainPredictor":
     """The chain of the runs' models."""
-    from certmix.errors import InvalidArgument
     from certmix.prediction import ChainNode, ChainPredictor
     from certmix.rules import Chain
 
@@ -175,7 +157,7 @@ def _chain(nodes: "Sequence[Run]", sources: Sources, wanted: RuleOptions, how: d
     return ChainPredictor(nodes=[ChainNode(h, s, c) for (h, _), s, c in made], accurate=accurate, **how)
 
 
-def _of_run(run: "Run", sources: Sources) -> "tuple[torch.nn.Module, torch.nn.Module | None]":
+def _of_run(run: "Run", sources: options.Sources) -> "tuple[torch.nn.Module, torch.nn.Module | None]":
     """h that a run was drawn from, and g: as typed, else the run's."""
     from certmix.cli.run_models import Places, check_models, load_models
 
@@ -186,13 +168,11 @@ def _of_run(run: "Run", sources: Sources) -> "tuple[torch.nn.Module, torch.nn.Mo
     return h, _typed_accurate(sources) if g is None else g
 
 
-def _typed_accurate(sources: Sources) -> "torch.nn.Module | None":
+def _typed_accurate(sources: options.Sources) -> "torch.nn.Module | None":
     return sources.load_model(sources.accurate) if sources.accurate else None
 
 
 def _table(data: "Dataset", made: "Prediction") -> str:
-    from certmix.tables import floor_text
-
     rows = zip(data.indices, data.labels, made.classes, made.radius, made.draws, strict=True)
     lines = ["\t".join(map(str, (i, label, guess, floor_text(r, 6), n))) for i, label, guess, r, n in rows]
     return "\n".join(["idx\tlabel\tpredict\tradius\tdraws", *lines]) + "\n"

@@ -6,24 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import certmix
 from certmix.cli.command import command, option
-from certmix.cli.options import (
-    OUTPUT,
-    CertifiedVotesOption,
-    ConfidenceOption,
-    FailureProbabilityOption,
-    ForceOption,
-    IntervalOption,
-    JsonOption,
-    MeanBoundOption,
-    PromiseOptions,
-    QuietOption,
-    RealValuedOption,
-)
-from certmix.cli.output import Output
+from certmix.cli.options import OUTPUT, BoundOptions, ConfidenceOption, ForceOption, PromiseOptions, RealValuedOption
+from certmix.cli.output import Answer
 from certmix.cli.root import app
 from certmix.cli.values import output_path, whole
-from certmix.errors import InvalidArgument
+from certmix.errors import CertmixError, InvalidArgument
+from certmix.files import check_target, read_whole, write_whole
 
 if TYPE_CHECKING:
     from certmix.report import Pictures
@@ -34,6 +24,7 @@ PICTURES = 300  # by default; a picture takes about one or two kilobytes
 
 @command(app, "report")
 def report_command(
+    *,
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, of one sigma or several.")],
     out: Annotated[Path, option("--out", "FILE", "The HTML file to write.", output_path, OUTPUT)],
     title: Annotated[str, option("--title", "TEXT", "Of the page.", None, OUTPUT)] = "Certified robustness",
@@ -47,15 +38,11 @@ def report_command(
     certificates: Annotated[
         Path | None, option("--certificates", "FOLDER", "Chains to show: of certmix chain --out.", None, OUTPUT)
     ] = None,
-    failure_probability: FailureProbabilityOption = None,
-    interval: IntervalOption = "pair",
-    certify_votes: CertifiedVotesOption = None,
-    mean_bound: MeanBoundOption = "betting",
+    bounds: BoundOptions,
     confidence: ConfidenceOption = None,
     real_valued: RealValuedOption = False,
     force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Write a report that opens in a browser: one file.
 
@@ -65,17 +52,11 @@ def report_command(
     The curve of a chain beside them, as certmix chain stored it and computed again from the votes:
       certmix report runs/quarter runs/half --certificates chained --out report.html
     """
-    from certmix.files import check_target, read_whole
-
     check_target(out, force=force)
     names = None
     if class_names is not None:
         names = read_whole(class_names, "file of class names", 1 << 24).decode(errors="replace").splitlines()
-    promise = PromiseOptions(
-        failure_probability=failure_probability, interval=interval, certify_votes=certify_votes, mean_bound=mean_bound,
-        real_valued=real_valued, confidence=confidence,
-    )  # fmt: skip
-    output = Output(as_json=as_json, quiet=quiet)
+    promise = PromiseOptions(**vars(bounds), real_valued=real_valued, confidence=confidence)
     page = write_report(
         runs, out, promise, title=title, class_names=names, pictures=pictures, certificates=certificates, say=output.say,
         force=force,
@@ -97,7 +78,6 @@ def write_report(
     force: bool = False,
 ) -> Path:
     """Write the page of some runs, under the promise asked for or the default one, and return its path."""
-    from certmix.files import write_whole
     from certmix.report import build_report, read_chains, render_page
     from certmix.runs.grouping import read_runs
 
@@ -115,8 +95,6 @@ def _pictures(run: "Run", most: int, say: Callable[[str], None]) -> "Pictures":
 
     A manifest is never trusted to run code.
     """
-    import certmix
-    from certmix.errors import CertmixError
     from certmix.report import Pictures, picture
 
     record = run.statistics.draws.dataset

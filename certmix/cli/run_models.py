@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from certmix.cli.command import option
+import certmix
+from certmix.cli.command import own
 from certmix.cli.options import SOURCES, ModelOption, TrustOption, key_values
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +24,9 @@ class Places:
     """Where the models and data of a run are now: as its manifest says, or as these options do."""
 
     panel: ClassVar[str] = SOURCES
-    robust: Annotated[
-        str | None, option("--robust", "SPEC", "The robust model, where it is not as the manifest says.")
-    ] = None
-    accurate: Annotated[str | None, option("--accurate", "SPEC", "Likewise the accurate model.")] = None
-    dataset: Annotated[str | None, option("--dataset", "SPEC", "Likewise the data set.")] = None
+    robust: str | None = own(None, "--robust", "SPEC", "The robust model, where it is not as the manifest says.")
+    accurate: str | None = own(None, "--accurate", "SPEC", "Likewise the accurate model.")
+    dataset: str | None = own(None, "--dataset", "SPEC", "Likewise the data set.")
     model: ModelOption = None
     trust_model: TrustOption = False
 
@@ -76,9 +76,7 @@ def load_run(run: Path, places: Places) -> RunModels:
     """
     import numpy as np
 
-    import certmix
     from certmix.datasets import Subset
-    from certmix.errors import InvalidArgument
 
     statistics = certmix.read_statistics(run)
     if statistics.draws.enumerated:
@@ -92,8 +90,6 @@ def load_run(run: Path, places: Places) -> RunModels:
 
 def check_parts(parts: Parts, draws: "Draws", run: Path) -> None:
     """Raise InvalidArgument where the data set or a model is another than the run's, by fingerprint."""
-    from certmix.errors import InvalidArgument
-
     if parts.dataset.fingerprint != draws.dataset.fingerprint:
         raise InvalidArgument(
             f"the data set must be the one {run} was drawn from, got another (its fingerprint differs)."
@@ -109,8 +105,6 @@ def load_parts(draws: "Draws", places: Places) -> Parts:
 
     Raises: InvalidArgument: a model that the manifest does not say the place of, and no option does.
     """
-    import certmix
-
     data = certmix.load_dataset(
         places.dataset or draws.dataset.spec,
         trust_model=places.trust_model and places.dataset is not None,
@@ -127,7 +121,6 @@ def load_models(draws: "Draws", places: Places) -> "tuple[torch.nn.Module, torch
 
 def check_models(draws: "Draws", name: str, *, robust: "torch.nn.Module", accurate: "torch.nn.Module | None") -> None:
     """Raise InvalidArgument where a model is not, by its sha256, the one that the run of that name was drawn from."""
-    from certmix.errors import InvalidArgument
     from certmix.models import fingerprint
 
     for option_, found, record in (("--robust", robust, draws.model), ("--accurate", accurate, draws.accurate)):
@@ -138,9 +131,6 @@ def check_models(draws: "Draws", name: str, *, robust: "torch.nn.Module", accura
 
 
 def _load(record: "ModelRecord", name: str, typed: str | None, places: Places) -> "torch.nn.Module":
-    import certmix
-    from certmix.errors import InvalidArgument
-
     if typed is not None:
         return certmix.load_model(typed, trust_model=places.trust_model, **key_values(places.model))
     if record.spec is None:

@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certmix
+from certmix.cli import options
 from certmix.cli.command import command, need
 from certmix.cli.exits import if_stopped
-from certmix.cli.options import (
-    DrawOptions,
-    ExecutionOptions,
-    FailureProbabilityOption,
-    RuleOptions,
-    RunOption,
-    Sources,
-)
 from certmix.cli.output import Output
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from certmix.certification.schedule import Schedule
@@ -27,12 +23,12 @@ if TYPE_CHECKING:
 @command(app, "sample")
 def sample_command(
     *,
-    sources: Sources,
-    draws: DrawOptions,
-    execution: ExecutionOptions,
-    wanted: RuleOptions,
-    failure_probability: FailureProbabilityOption = None,
-    out: RunOption = None,
+    sources: options.Sources,
+    draws: options.DrawOptions,
+    execution: options.ExecutionOptions,
+    wanted: options.RuleOptions,
+    failure_probability: options.FailureProbabilityOption = None,
+    out: options.RunOption = None,
     output: Output,
 ) -> None:
     """Draw the votes of a smoothed model into a run folder.
@@ -68,9 +64,9 @@ def sample_command(
 class Plan:
     """Draws that are asked for, and by which rules and under which promise they will be certified."""
 
-    sources: Sources
-    draws: DrawOptions
-    execution: ExecutionOptions
+    sources: options.Sources
+    draws: options.DrawOptions
+    execution: options.ExecutionOptions
     out: Path
     rules: "Sequence[Rule]"
     promise: "Promise"
@@ -85,9 +81,7 @@ class Plan:
 
 def draw(plan: Plan, output: Output) -> bool:
     """Draw what the run folder lacks; whatever can be refused is refused before. Returns whether this process reports."""
-    import certmix
     from certmix.certification.bounds import check_certifiable
-    from certmix.cli.progress import progress_bar
     from certmix.models.denoised import check_denoiser_sigma
     from certmix.noise import describe_noise
     from certmix.runs.draws import NUM_ESTIMATION
@@ -141,7 +135,6 @@ def draw(plan: Plan, output: Output) -> bool:
 
 def _schedule(plan: Plan) -> "Schedule | None":
     from certmix.certification.schedule import make_schedule
-    from certmix.errors import InvalidArgument
     from certmix.runs.draws import NUM_ESTIMATION
 
     draws = plan.draws

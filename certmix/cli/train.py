@@ -4,26 +4,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from certmix.cli.command import command, option
+import certmix
+from certmix.cli import options
+from certmix.cli.command import command, option, own
 from certmix.cli.exits import checkpoint_kept, if_stopped
-from certmix.cli.options import (
-    SOURCES,
-    DeviceOption,
-    ForceOption,
-    HoldoutOption,
-    JsonOption,
-    LambdaOption,
-    QuietOption,
-    SplitOption,
-    TrustOption,
-)
-from certmix.cli.output import Output
+from certmix.cli.output import Answer
 from certmix.cli.progress import Watch, duration, progress_bar
 from certmix.cli.root import app
-from certmix.cli.values import COUNT, POSITIVE, RADIUS, SEED, SHARE, SHARE_OF_PAST, TRAINING_SIGMA, choice, output_path
+from certmix.cli.values import COUNT, POSITIVE, RADIUS, SHARE, SHARE_OF_PAST, TRAINING_SIGMA, choice, output_path
+from certmix.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from certmix.training.checkpoint import EpochReport
+    from certmix.training.loop import EpochReport
     from certmix.training.methods import Method
     from certmix.training.network import Start
     from certmix.training.recipe import Recipe
@@ -37,25 +29,20 @@ NORMALISATIONS = ("none", "cifar10", "cifar10-pixels", "imagenet", "half")
 class StartOptions:
     """The network and its first weights."""
 
-    panel: ClassVar[str] = SOURCES
-    architecture: Annotated[
-        str, option("--architecture --arch", "NAME", f"{', '.join(ARCHITECTURES)}.", choice(*ARCHITECTURES))
-    ] = "digits-cnn"
-    init: Annotated[
-        str | None, option("--init", "SPEC", "Start from this model's weights and normalisation; fresh by default.")
-    ] = None
-    normalize: Annotated[
-        str | None,
-        option(
-            "--normalize", "NAME", f"{', '.join(NORMALISATIONS)}; cifar10-pixels for cifar_ networks, else none.",
-            choice(*NORMALISATIONS),
-        ),
-    ] = None  # fmt: skip
+    panel: ClassVar[str] = options.SOURCES
+    architecture: str = own(
+        "digits-cnn", "--architecture --arch", "NAME", f"{', '.join(ARCHITECTURES)}.", choice(*ARCHITECTURES)
+    )
+    init: str | None = own(
+        None, "--init", "SPEC", "Start from this model's weights and normalisation; fresh by default."
+    )
+    normalize: str | None = own(
+        None, "--normalize", "NAME", f"{', '.join(NORMALISATIONS)}; cifar10-pixels for cifar_ networks, else none.",
+        choice(*NORMALISATIONS),
+    )  # fmt: skip
 
     def start(self, trust_model: bool) -> "Start":
         """Where training starts."""
-        import certmix
-        from certmix.errors import InvalidArgument
         from certmix.models.normalisation import KNOWN
         from certmix.training.network import Start
 
@@ -73,28 +60,21 @@ class MethodOptions:
     """What a batch costs. None: the method's own default."""
 
     panel: ClassVar[str] = "Method"
-    sigma: Annotated[float | None, option("--sigma", "S", "Noise in training; 0 = clean.", TRAINING_SIGMA)] = None
-    lambda_: LambdaOption = None
-    attack_radius: Annotated[
-        float | None, option("--attack-radius", "R", "Budget of the attack; smoothadv and adversarial need it.", RADIUS)
-    ] = None
-    norm: Annotated[
-        str | None,
-        option("--norm", "NAME", "Of that budget; l2 for smoothadv, else linf.", choice("linf", "l2", "l1")),
-    ] = None
-    attack_steps: Annotated[int | None, option("--attack-steps", "N", "Of PGD in training.", COUNT)] = None
-    copies: Annotated[
-        int | None, option("--copies", "M", "Noisy copies of an input; 2 for consistency and smoothadv.", COUNT)
-    ] = None
-    consistency_weight: Annotated[
-        float | None, option("--consistency-weight", "L", "lambda of consistency, 5 to 20; 10 by default.", RADIUS)
-    ] = None
-    entropy_weight: Annotated[
-        float | None, option("--entropy-weight", "E", "eta of consistency; 0.5 by default.", RADIUS)
-    ] = None
-    warm_up: Annotated[float | None, option("--warm-up", "EPOCHS", "Of smoothadv's radius; 10 by default.", RADIUS)] = (
-        None
+    sigma: float | None = own(None, "--sigma", "S", "Noise in training; 0 = clean.", TRAINING_SIGMA)
+    lambda_: options.LambdaOption = None
+    attack_radius: float | None = own(
+        None, "--attack-radius", "R", "Budget of the attack; smoothadv and adversarial need it.", RADIUS
     )
+    norm: str | None = own(
+        None, "--norm", "NAME", "Of that budget; l2 for smoothadv, else linf.", choice("linf", "l2", "l1")
+    )
+    attack_steps: int | None = own(None, "--attack-steps", "N", "Of PGD in training.", COUNT)
+    copies: int | None = own(None, "--copies", "M", "Noisy copies of an input; 2 for consistency and smoothadv.", COUNT)
+    consistency_weight: float | None = own(
+        None, "--consistency-weight", "L", "lambda of consistency, 5 to 20; 10 by default.", RADIUS
+    )
+    entropy_weight: float | None = own(None, "--entropy-weight", "E", "eta of consistency; 0.5 by default.", RADIUS)
+    warm_up: float | None = own(None, "--warm-up", "EPOCHS", "Of smoothadv's radius; 10 by default.", RADIUS)
 
     def method(self, name: str | None, levels: int | None) -> "Method":
         """The method of a name with the settings typed; where only a budget or a Lambda was given, the one that needs it.
@@ -103,7 +83,6 @@ class MethodOptions:
             name: of the method.
             levels: of the data set's grid.
         """
-        from certmix.errors import InvalidArgument
         from certmix.training.methods import make_method
 
         typed = {key: value for key, value in asdict(self).items() if value is not None and key != "lambda_"}
@@ -131,26 +110,18 @@ class RecipeOptions:
     """How it is optimised. None: the recipe's own value."""
 
     panel: ClassVar[str] = "Recipe"
-    epochs: Annotated[int | None, option("--epochs", "N", "40 by default.", COUNT)] = None
-    batch_size: Annotated[int | None, option("--batch-size --batch", "N", "128 by default.", COUNT)] = None
-    learning_rate: Annotated[
-        float | None, option("--learning-rate", "R", "The largest; 0.003 small, 0.15 images.", POSITIVE)
-    ] = None
-    optimizer: Annotated[str | None, option("--optimizer", "NAME", "adamw or sgd.", choice("adamw", "sgd"))] = None
-    schedule: Annotated[
-        str | None, option("--schedule", "NAME", "one-cycle or cosine.", choice("one-cycle", "cosine"))
-    ] = None
-    weight_decay: Annotated[float | None, option("--weight-decay", "D", "0.001 small, 0.0005 images.", RADIUS)] = None
-    averaging: Annotated[
-        float | None, option("--averaging", "D", "Of weights over steps; 0 small, 0.999 images.", SHARE_OF_PAST)
-    ] = None
-    augment: Annotated[str | None, option("--augment", "NAME", "none or crop-flip.", choice("none", "crop-flip"))] = (
-        None
+    epochs: int | None = own(None, "--epochs", "N", "40 by default.", COUNT)
+    batch_size: int | None = own(None, "--batch-size --batch", "N", "128 by default.", COUNT)
+    learning_rate: float | None = own(None, "--learning-rate", "R", "The largest; 0.003 small, 0.15 images.", POSITIVE)
+    optimizer: str | None = own(None, "--optimizer", "NAME", "adamw or sgd.", choice("adamw", "sgd"))
+    schedule: str | None = own(None, "--schedule", "NAME", "one-cycle or cosine.", choice("one-cycle", "cosine"))
+    weight_decay: float | None = own(None, "--weight-decay", "D", "0.001 small, 0.0005 images.", RADIUS)
+    averaging: float | None = own(
+        None, "--averaging", "D", "Of weights over steps; 0 small, 0.999 images.", SHARE_OF_PAST
     )
-    precision: Annotated[
-        str | None, option("--precision", "NAME", "fp32, or bf16 under autocast.", choice("fp32", "bf16"))
-    ] = None
-    seed: Annotated[int, option("--seed", "N", "Seed of everything random here.", SEED)] = 0
+    augment: str | None = own(None, "--augment", "NAME", "none or crop-flip.", choice("none", "crop-flip"))
+    precision: str | None = own(None, "--precision", "NAME", "fp32, or bf16 under autocast.", choice("fp32", "bf16"))
+    seed: options.SeedOption = 0
 
     def recipe(self, name: str) -> "Recipe":
         """The recipe of a name with what was typed in its place."""
@@ -164,8 +135,8 @@ def train_command(
     *,
     dataset: Annotated[str, option("--dataset", "SPEC", "Data set: digits, cifar10:ROOT, ...; see inspect.")],
     out: Annotated[Path, option("--out", "FILE", "The model (.safetensors); the same command resumes.", output_path)],
-    split: SplitOption = "train",
-    holdout: HoldoutOption = None,
+    split: options.SplitOption = "train",
+    holdout: options.HoldoutOption = None,
     validation: Annotated[
         float | None, option("--validation", "SHARE", "Judge every epoch on this share, and keep the best too.", SHARE)
     ] = None,
@@ -176,11 +147,10 @@ def train_command(
         str, option("--recipe", "NAME", "small (AdamW), or images (SGD, augmentation).", choice("small", "images"))
     ] = "small",
     of_recipe: RecipeOptions,
-    device: DeviceOption = "auto",
-    trust_model: TrustOption = False,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    device: options.DeviceOption = "auto",
+    trust_model: options.TrustOption = False,
+    force: options.ForceOption = False,
+    output: Answer,
 ) -> None:
     """Train a base classifier: clean, noisy or against attacks.
 
@@ -196,11 +166,9 @@ def train_command(
       certmix train --dataset cifar10:DIR --recipe images --arch cifar_resnet9 \\
         --method consistency --sigma 0.5 --validation 0.04 --out h.safetensors
     """
-    import certmix
     from certmix.datasets.holdout import hold_out
     from certmix.training.files import checkpoint_of, train_to_file
 
-    output = Output(as_json=as_json, quiet=quiet)
     settings = of_recipe.recipe(recipe)
     data = certmix.load_dataset(dataset, split=split, trust_model=trust_model)
     chosen = of_method.method(method, data.grid_levels)
@@ -209,7 +177,7 @@ def train_command(
     first = start.start(trust_model)
     with (
         if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
-        progress_bar("training", quiet=quiet) as watch,
+        progress_bar("training", quiet=output.quiet) as watch,
     ):
         done = train_to_file(
             data,

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certmix.cli import values
-from certmix.cli.command import command, refuse_others
-from certmix.cli.options import DeviceOption, JsonOption, PromiseOptions, QuietOption
-from certmix.cli.output import Output
+from certmix.cli.command import command, option, refuse_others
+from certmix.cli.options import DeviceOption, PromiseOptions
+from certmix.cli.output import Answer
+from certmix.cli.progress import progress_bar
 from certmix.cli.root import app
 from certmix.cli.run_models import Places
+from certmix.errors import InvalidArgument
+from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
 if TYPE_CHECKING:
     from certmix.certification.certify import Certificates
@@ -29,22 +32,15 @@ def verify_command(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folder, all parts of one run, or a chain's, by node.")
     ],
-    sample: Annotated[
-        int, typer.Option("--sample", metavar="K", help="Random inputs to draw again.", parser=values.COUNT)
-    ] = 16,
+    sample: Annotated[int, option("--sample", "K", "Random inputs to draw again.", values.COUNT)] = 16,
     certificates: Annotated[
-        Path | None,
-        typer.Option("--certificates", metavar="FOLDER", help="Where certify --out put them; beside the draws if not."),
+        Path | None, option("--certificates", "FOLDER", "Where certify --out put them; beside the draws if not.")
     ] = None,
     places: Places,
     promise: PromiseOptions,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="Of the choice; unforeseeable by default.", parser=values.SEED),
-    ] = None,
+    seed: Annotated[int | None, option("--seed", "N", "Of the choice; unforeseeable by default.", values.SEED)] = None,
     device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Redraw some inputs of a run, and recompute its radii.
 
@@ -66,10 +62,10 @@ def verify_command(
     if len(nodes) > 1:
         refuse_others(context, "verify of a chain", set(context.params) - _OF_ONE_RUN)
         _check_thresholds(nodes, promise.threshold or [], certificates)
-    result, output = Verification(), Output(as_json=as_json, quiet=quiet)
+    result = Verification()
     chosen = secrets.randbits(63) if seed is None else seed  # the same inputs of every node
     for node in nodes:
-        _redraw(node, result, places, sample, chosen, device, quiet or as_json, several=len(nodes) > 1)
+        _redraw(node, result, places, sample, chosen, device, output, several=len(nodes) > 1)
     folder = certificates or (runs[0] if len(nodes) == 1 else None)
     published = [] if folder is None else check_published(nodes, folder, result, required=certificates is not None)
     made = published or _certified(nodes, promise)
@@ -89,8 +85,6 @@ def verify_command(
 
 def _check_thresholds(nodes: "Sequence[Statistics]", thresholds: list[float], certificates: Path | None) -> None:
     """Refuse several runs that nothing says the chain of."""
-    from certmix.errors import InvalidArgument
-
     if certificates is None and len(thresholds) != len(nodes):
         sigmas = ", ".join(f"{node.sigma:g}" for node in nodes)
         raise InvalidArgument(
@@ -106,18 +100,17 @@ def _redraw(
     sample: int,
     seed: int,
     device: str,
-    quiet: bool,
+    output: Answer,
     *,
     several: bool,
 ) -> None:
     """Draw some inputs of one run again, the same ones of every node, and add what was found."""
-    from certmix.cli.progress import progress_bar
     from certmix.cli.run_models import load_parts
     from certmix.sampling.execution import Execution
     from certmix.verification.redraw import Verification, redraw
 
     parts, found = load_parts(node.draws, places), Verification()
-    with progress_bar("drawing again", quiet=quiet) as progress:
+    with progress_bar("drawing again", quiet=output.quiet or output.as_json) as progress:
         redraw(
             node,
             found,
@@ -139,7 +132,6 @@ def _redraw(
 def _certified(nodes: "Sequence[Statistics]", promise: PromiseOptions) -> "list[Certificates]":
     """Certificates as the options ask for them: of one run's rules, or of a chain."""
     from certmix.certification.chain import bound_chain, certify_chain
-    from certmix.promise import DEFAULT_FAILURE_PROBABILITY
 
     if len(nodes) == 1:
         return promise.certify(nodes[0], promise.rules())

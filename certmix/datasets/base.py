@@ -64,16 +64,6 @@ def bounds_of(dataset: Dataset) -> InputRange | None:
     return getattr(dataset, "bounds", None)
 
 
-def short_repr(dataset: Dataset) -> str:
-    """A data set in one line."""
-    grid = "" if dataset.grid_levels is None else f", grid 1/{dataset.grid_levels}"
-    bounds = "" if bounds_of(dataset) is None else f", from {bounds_of(dataset)}"
-    return (
-        f"{type(dataset).__name__}({len(dataset)} inputs of {dataset.spec}, shape {dataset.input_shape}, "
-        f"{dataset.num_classes} classes{grid}{bounds})"
-    )
-
-
 def input_bytes(dataset: Dataset, position: int) -> bytes:
     """What stands for one input in a fingerprint: its float32 values, or what the data set's own `input_bytes` returns.
 
@@ -98,7 +88,27 @@ def content_fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-class Subset:
+class Labelled(Dataset):
+    """What data sets have in common once their inputs can be read one at a time; see `Dataset` for the attributes."""
+
+    def __repr__(self) -> str:
+        grid = "" if self.grid_levels is None else f", grid 1/{self.grid_levels}"
+        bounds = "" if bounds_of(self) is None else f", from {bounds_of(self)}"
+        return (
+            f"{type(self).__name__}({len(self)} inputs of {self.spec}, shape {self.input_shape}, "
+            f"{self.num_classes} classes{grid}{bounds})"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the content: every input is read, or what stands for it in `input_bytes`."""
+        return content_fingerprint(self)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Subset(Labelled):
     """Some inputs of a data set, with their stable indices; nothing is copied. See `Dataset` for the attributes.
 
     Args:
@@ -114,19 +124,9 @@ class Subset:
         self.labels, self.indices = dataset.labels[self._positions], dataset.indices[self._positions]
         self.subset: dict[str, object] = {**dataset.subset, **subset}
 
-    __repr__ = short_repr
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex sha256 of the content of these inputs."""
-        return content_fingerprint(self)
-
     def input_bytes(self, position: int) -> bytes:
         """See `input_bytes`."""
         return input_bytes(self._whole, int(self._positions[position]))
-
-    def __len__(self) -> int:
-        return len(self._positions)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         return self._whole[int(self._positions[position])]

@@ -3,13 +3,12 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from certmix.datasets.base import content_fingerprint, short_repr
+from certmix.datasets.base import Labelled
 from certmix.datasets.images import GRID_LEVELS, ImageReader, read_image
 from certmix.errors import InvalidArgument
 from certmix.files import read_whole
@@ -18,7 +17,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", "
 _SPLITS = {"train", "val", "valid", "validation", "test"}
 
 
-class FolderDataset:
+class FolderDataset(Labelled):
     """Images of class sub-folders, decoded on access: memory holds names and labels only. See `Dataset`.
 
     Classes are the sub-folders in order of name and images follow in order of path, so that indices are those of
@@ -64,22 +63,12 @@ class FolderDataset:
         self.indices = np.arange(len(labels), dtype=np.int64)
         self.spec, self.subset = spec, dict(subset)
 
-    __repr__ = short_repr
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex sha256 of labels, options and the files' bytes."""
-        return content_fingerprint(self)
-
     def input_bytes(self, position: int) -> bytes:
         """The reader's options and the sha256 of one file, whose header and end are checked; nothing is decoded."""
         path = self._folder / self._names[position]
         content = read_image(path)
         self._reader.check(content, path)
         return self._reader.describe().encode() + hashlib.sha256(content).digest()
-
-    def __len__(self) -> int:
-        return len(self._names)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         return self._reader.read(self._folder / self._names[position]), int(self.labels[position])

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from certmix.errors import InvalidArgument
 from certmix.files import blame_machine, read_whole
+from certmix.promise import check_choice
 
 GRID_LEVELS = 255
 _MODES = {"rgb": "RGB", "grey": "L"}
@@ -48,10 +49,7 @@ class ImageReader:
     def __post_init__(self) -> None:
         if self.mode.removesuffix("-only") not in ("auto", *_MODES):
             raise InvalidArgument(f"mode must be auto, rgb or grey, got {self.mode!r}.")
-        if self.interpolation not in _INTERPOLATIONS:
-            raise InvalidArgument(
-                f"interpolation must be one of {', '.join(_INTERPOLATIONS)}, got {self.interpolation!r}."
-            )
+        check_choice("interpolation", self.interpolation, tuple(_INTERPOLATIONS))
         for name in ("resize", "crop"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,13 +1,12 @@
 """A data set held in memory, checked once; every in-memory source makes one."""
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from certmix.datasets.base import content_fingerprint, short_repr
+from certmix.datasets.base import Labelled
 from certmix.errors import InvalidArgument
 from certmix.input_range import InputRange
 
@@ -17,7 +16,7 @@ OTHER_RANGE = (
 )
 
 
-class ArrayDataset:
+class ArrayDataset(Labelled):
     """Inputs and labels in memory. See `Dataset` for the attributes.
 
     Args:
@@ -84,16 +83,6 @@ class ArrayDataset:
                 f"inputs must be in {self.bounds or '[0, 1]'}, got {own:g} at input {self.indices[row]} of {self.spec}; "
                 f"{OTHER_RANGE}"
             )
-
-    __repr__ = short_repr
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex sha256 of the content."""
-        return content_fingerprint(self)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         return self.inputs[position], int(self.labels[position])

@@ -1,7 +1,6 @@
 """Any map-style data set (torch, torchvision, Hugging Face, a user's own) as certmix's: read and checked on access."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from certmix.datasets.base import content_fingerprint, short_repr, value_bytes
+from certmix.datasets.base import Labelled, value_bytes
 from certmix.datasets.images import ImageReader
 from certmix.datasets.in_memory import OTHER_RANGE, as_array, eight_bit_levels, in_unit_range
 from certmix.errors import InvalidArgument
@@ -25,7 +24,7 @@ class MapStyle(Protocol):
     def __getitem__(self, position: int) -> Any: ...
 
 
-class MappedDataset:
+class MappedDataset(Labelled):
     """Items of a map-style data set, converted to inputs in [0, 1] on access. See `Dataset` for the attributes.
 
     Images of PIL and uint8 tensors or arrays (shape (channels, height, width)) are divided by 255 and lie on that grid;
@@ -91,21 +90,11 @@ class MappedDataset:
         self.input_shape: tuple[int, ...] = ()
         self.input_shape = tuple(self._convert(first, 0).shape)
 
-    __repr__ = short_repr
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex sha256 of the content; reads every input, and decodes it where its encoded bytes are not at hand."""
-        return content_fingerprint(self)
-
     def input_bytes(self, position: int) -> bytes:
         """The encoded bytes of an item and the reader's options; else its values."""
         if self._raw is None:
             return value_bytes(self[position][0])
         return self._reader.describe().encode() + self._raw(position)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         return self._convert(self._image(position), position), int(self.labels[position])

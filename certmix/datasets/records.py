@@ -6,13 +6,12 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from certmix.datasets.base import content_fingerprint, short_repr
+from certmix.datasets.base import Labelled
 from certmix.errors import InvalidArgument
 from certmix.files import read_at
 
@@ -59,7 +58,7 @@ def unpack(read: Callable[[int], bytes], most: int, name: str) -> int:
         return os.dup(plain.fileno())
 
 
-class RecordDataset:
+class RecordDataset(Labelled):
     """8-bit images read from disk on access: memory holds labels only. See `Dataset` for the attributes.
 
     Args:
@@ -101,13 +100,6 @@ class RecordDataset:
                 "is this file of that format?"
             )
 
-    __repr__ = short_repr
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex sha256 of the content."""
-        return content_fingerprint(self)
-
     def _read(self, position: int) -> bytes:
         number = int(np.searchsorted(self._ends, position, side="right"))
         file = self._files[number]
@@ -117,9 +109,6 @@ class RecordDataset:
         if len(content) != size:
             raise InvalidArgument(f"{file.name} is truncated: it ends inside image {row}; download it again.")
         return content
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         if not 0 <= position < len(self):

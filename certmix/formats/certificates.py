@@ -1,13 +1,11 @@
 """certificates.parquet and what lies beside it: what a folder says its votes certify, written as one set, and its reader."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from certmix.certification.certify import Certificates
@@ -16,7 +14,7 @@ from certmix.errors import InvalidArgument, RunError
 from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.formats.certification_log import log_text
 from certmix.json_fields import Fields
-from certmix.parquet import unpack_table
+from certmix.parquet import pack_table, unpack_table
 from certmix.promise import NORMS, Promise
 from certmix.rules import Chain, Form, form_from_json
 
@@ -147,10 +145,7 @@ def _parquet(certificates: Sequence[Certificates]) -> bytes:
         ],
     }
     blocks = [_rows(made, position) for made in certificates for position in range(len(made.rules))]
-    table = pa.concat_tables(blocks).replace_schema_metadata({b"certmix": json.dumps(about).encode()})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return pack_table(pa.concat_tables(blocks), about)
 
 
 def _rows(made: Certificates, position: int) -> pa.Table:

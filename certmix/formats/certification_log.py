@@ -82,18 +82,6 @@ def write_predictions(path: str | Path, statistics: "Statistics", *, force: bool
     write_whole(path, "\n".join(["idx\tlabel\tpredict\tcorrect", *lines]) + "\n", force=force)
 
 
-def write_certification_log(
-    path: str | Path,
-    certificates: Certificates,
-    *,
-    rule_position: int = 0,
-    seconds: NDArray[np.float64] | None = None,
-    force: bool = False,
-) -> None:
-    """Write one rule's certificates as a log; arguments as `log_text`, the file must not exist unless `force`."""
-    write_whole(path, log_text(certificates, rule_position, seconds), force=force)
-
-
 def log_text(certificates: Certificates, rule_position: int = 0, seconds: NDArray[np.float64] | None = None) -> str:
     """A log of one rule's certificates; radii are rounded down, abstentions have predict -1 and radius 0.
 

@@ -1,14 +1,13 @@
 """Every point of a sweep as a Parquet table."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from certmix.files import write_whole
 from certmix.pareto import MatchedPair, ParetoResult
+from certmix.parquet import pack_table
 
 
 def write_sweep(results: Sequence[ParetoResult], path: str | Path, *, force: bool = True) -> str:
@@ -26,9 +25,7 @@ def write_sweep(results: Sequence[ParetoResult], path: str | Path, *, force: boo
         for pair in pairs
         for row in _rows(result.certifier, kind, pair)
     ]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
-    write_whole(path, sink.getvalue(), force=force)
+    write_whole(path, pack_table(pa.Table.from_pylist(rows)), force=force)
     return str(path)
 
 

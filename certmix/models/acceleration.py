@@ -15,6 +15,7 @@ from certmix.errors import InvalidArgument
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DenoisedClassifier
 from certmix.models.own_range import InRange
+from certmix.promise import check_choice
 
 OPTIONS = ("precision", "fast")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -96,8 +97,7 @@ def accelerate(model: nn.Module, *, precision: str = "fp32", fast: bool = False)
         >>> accelerate(nn.Linear(2, 2), precision="bf16")(torch.zeros(1, 2)).dtype
         torch.float32
     """
-    if precision not in PRECISIONS:
-        raise InvalidArgument(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    check_choice("precision", precision, tuple(PRECISIONS))
     if precision == "fp32" and not fast:
         return model
     own = copy.deepcopy(model)

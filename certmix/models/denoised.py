@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from certmix.errors import InvalidArgument
 from certmix.models.noise_schedule import NoiseSchedule
+from certmix.promise import check_choice
 
 PREDICTIONS = ("epsilon", "sample", "v")
 
@@ -89,8 +90,7 @@ class DiffusionDenoiser(nn.Module):
         step_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if prediction not in PREDICTIONS:
-            raise InvalidArgument(f"prediction must be one of {', '.join(PREDICTIONS)}, got {prediction!r}.")
+        check_choice("prediction", prediction, PREDICTIONS)
         if not (math.isfinite(step_scale) and step_scale > 0):
             raise InvalidArgument(f"step_scale must be > 0 and finite, got {step_scale}.")
         self.network, self.sigma, self.prediction, self.step_scale = network, float(sigma), prediction, step_scale

@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from certmix.errors import InvalidArgument
-
-ACCURATE_VOTES = ("class", "softmax")
+from certmix.rules.rule import check_accurate_vote
 
 
 class MixedClassifier(nn.Module):
@@ -64,12 +63,6 @@ class MixedClassifier(nn.Module):
         return MixedClassifier(
             accurate=self.accurate, robust=self.robust, mixing_weight=self.mixing_weight, accurate_vote="softmax"
         ).train(self.training)
-
-
-def check_accurate_vote(accurate_vote: str) -> None:
-    """Raise InvalidArgument unless g votes with its "class" or its "softmax"."""
-    if accurate_vote not in ACCURATE_VOTES:
-        raise InvalidArgument(f"accurate_vote must be one of {', '.join(ACCURATE_VOTES)}, got {accurate_vote!r}.")
 
 
 def _floor(like: torch.Tensor) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from certmix.errors import InvalidArgument
+from certmix.promise import check_choice
 
 FACTORS = ("one", "own-gradient", "top-gradient", "gradient-ratio")
 SCALES = ("probabilities", "logits")
@@ -43,8 +44,7 @@ class MixingForm(nn.Module):
     ) -> None:
         super().__init__()
         for name, value, choices in (("factor", factor, FACTORS), ("on", on, SCALES), ("norm", norm, tuple(_DUAL))):
-            if value not in choices:
-                raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+            check_choice(name, value, choices)
         if not gamma >= 0.0 or (gamma == float("inf") and not normalized):
             raise InvalidArgument(f"gamma must be >= 0 (and finite without the denominator), got {gamma}.")
         self.accurate, self.robust, self.gamma = accurate, robust, float(gamma)

@@ -85,11 +85,10 @@ def choose_thresholds(
     Returns: (thresholds, the sum that they attain).
     Raises: InvalidArgument: a target that no combination reaches.
     """
-    values = _grids(candidate.robust[:, rows].max(axis=-1))
-    right = _right(candidate, rows, values)
+    shares = candidate.robust[:, rows].max(axis=-1)
+    values, right = _grids(shares), _right(candidate, rows)
     fires, silent = _radii(candidate.bounds.rows(rows), values, certifier)
     rest_radius, rest_right = np.zeros((1, len(rows))), right[-1]
-    shares = candidate.robust[:, rows].max(axis=-1)
     for k in reversed(range(1, len(values))):
         answers = shares[k] > values[k][:, None]
         rest_radius = np.maximum(fires[k][:, None], np.minimum(silent[k][:, None], rest_radius)).reshape(-1, len(rows))
@@ -145,7 +144,7 @@ def _grids(shares: Floats) -> list[Floats]:
     return [np.unique(np.minimum(np.append(0.0, one), np.nextafter(1.0, 0.0))) for one in quantiles]
 
 
-def _right(candidate: ChainCandidate, rows: Rows, values: list[Floats]) -> list[NDArray[np.bool_]]:
+def _right(candidate: ChainCandidate, rows: Rows) -> list[NDArray[np.bool_]]:
     """Whether each node's own class is right, and g's, shape (inputs,) each."""
     labels = candidate.bounds.labels[rows]
     h = [alone_on_top(one, labels) for one in candidate.robust[:, rows]]

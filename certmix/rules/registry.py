@@ -4,6 +4,7 @@ from typing import cast
 
 from certmix.errors import InvalidArgument, RunError
 from certmix.json_fields import Fields
+from certmix.promise import check_choice
 from certmix.rules.chain import Chain
 from certmix.rules.family import PROBIT_RANGE, FamilyRule
 from certmix.rules.linear import LinearRule
@@ -15,9 +16,7 @@ RULES: dict[str, type[LinearRule] | type[ThresholdRule]] = {rule.kind: rule for 
 
 def rule_named(kind: str, accurate_vote: AccurateVote = "class") -> Rule:
     """The rule of that kind, at parameter 0 until it gets another. Raises InvalidArgument where there is none."""
-    if kind not in RULES:
-        raise InvalidArgument(f"rules must be one of {', '.join(RULES)}, got {kind!r}.")
-    return RULES[kind](0.0, accurate_vote)
+    return RULES[check_choice("rules", kind, tuple(RULES))](0.0, accurate_vote)
 
 
 def rule_from_json(tree: Fields) -> Rule:

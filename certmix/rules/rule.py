@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certifiers import Certifier
 from certmix.clean_accuracy import CleanAccuracy
-from certmix.errors import InvalidArgument
 from certmix.intervals import ProbabilityBounds
+from certmix.promise import check_choice
 
 Floats = NDArray[np.float64]
 AccurateVote = Literal["class", "softmax"]
@@ -105,5 +105,4 @@ def accurate_votes(accurate: ArrayLike, accurate_vote: AccurateVote) -> Floats:
 
 def check_accurate_vote(value: str) -> None:
     """Raise InvalidArgument where it is neither "class" nor "softmax"."""
-    if value not in ACCURATE_VOTES:
-        raise InvalidArgument(f"accurate_vote must be one of {', '.join(ACCURATE_VOTES)}, got {value!r}.")
+    check_choice("accurate_vote", value, ACCURATE_VOTES)

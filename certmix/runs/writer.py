@@ -7,12 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from certmix.errors import CertmixError, FileError, NoiseError, RunError
 from certmix.files import read_whole, write_whole
-from certmix.parquet import unpack_table
+from certmix.parquet import pack_table, unpack_table
 from certmix.runs.manifest import MANIFEST, Manifest, read_manifest
 from certmix.runs.records import (
     InputRecord,
@@ -108,7 +105,7 @@ class RunWriter:
         self._last_flush = time.monotonic()
         if not self._pending:
             return None
-        content = _parquet(to_table(self._pending, self.manifest.draws))
+        content = pack_table(to_table(self._pending, self.manifest.draws), checksums=True)
         name = shard_name(content, self._pending[0].index, len(self._pending))
         with _writing(self.folder):
             write_whole(self.folder / SHARDS / name, content, force=True)
@@ -123,7 +120,7 @@ class RunWriter:
 
     def save_partial(self, states: Sequence[PartialRecord]) -> None:
         """Store the draws of inputs that are under way, in place of those stored before."""
-        content = _parquet(partials_to_table(states, self.manifest.draws))
+        content = pack_table(partials_to_table(states, self.manifest.draws), checksums=True)
         with _writing(self.folder):
             write_whole(self.folder / PARTIAL.format(self.rank), content, force=True)
 
@@ -192,12 +189,6 @@ class RunWriter:
         finally:
             if self._lock is not None:
                 os.close(self._lock)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return bytes(sink.getvalue().to_pybytes())
 
 
 def _lock(folder: Path, patience: float) -> int:

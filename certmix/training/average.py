@@ -22,10 +22,13 @@ class Average:
         pairs = zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
         self._pairs = [(own.detach(), new.detach()) for own, new in pairs]
 
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the model after step number `step`, counted from 0."""
-        past = min(self._most, (1 + step) / (10 + step))
+        self.follow(min(self._most, (1 + step) / (10 + step)))
+
+    @torch.no_grad()
+    def follow(self, past: float) -> None:
+        """One step of the average with d = `past`."""
         for own, new in self._pairs:
             if own.is_floating_point():
                 own.lerp_(new, 1.0 - past)

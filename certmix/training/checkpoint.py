@@ -1,9 +1,12 @@
-"""Checkpoints of a training run: one safetensors file, no pickles, written whole or not at all."""
+"""Epochs of training, and checkpoints to go on from: one safetensors file, no pickles, written whole or not at all."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,45 +20,42 @@ from certmix.json_fields import first_difference
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """What one epoch showed.
+class Epoch:
+    """What one epoch showed; each kind of training adds its own.
 
     Attributes:
         epoch: counted from 1.
         loss: mean over the training batches.
-        accuracy: share of the training inputs right, as the method changed them, range [0, 1].
-        clean, noisy: accuracy on the validation part without and with the training noise; None where there is none.
     """
 
     epoch: int
     loss: float
-    accuracy: float
-    clean: float | None = None
-    noisy: float | None = None
 
-    @property
-    def score(self) -> float | None:
-        """What the best epoch is chosen by: the noisy accuracy where there is noise, else the clean one."""
-        return self.clean if self.noisy is None else self.noisy
+
+Report = TypeVar("Report", bound=Epoch)
 
 
 @dataclass
-class TrainingState:
-    """All that changes while training, beside torch's global generators: the next epoch depends on nothing else.
+class TrainingState(Generic[Report]):
+    """All that changes while training: the next epoch depends on nothing else.
 
     Attributes:
+        report: the kind of report that an epoch gives.
         model: is trained.
         average: its average; None for none.
         optimizer, schedule: of the model.
+        generators: of all that is drawn, by a name of each.
         history: of the epochs so far.
         best: state of the best epoch's weights; empty without a validation part.
     """
 
+    report: type[Report]
     model: nn.Module
     average: nn.Module | None
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
-    history: list[EpochReport] = field(default_factory=list)
+    generators: Mapping[str, torch.Generator]
+    history: list[Report] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -64,8 +64,46 @@ class TrainingState:
         return self.average or self.model
 
 
-def write_checkpoint(path: Path, state: TrainingState, purpose: Mapping[str, object]) -> None:
-    """Write the state between two epochs. Raises FileError where the file cannot be written."""
+def train_epochs(
+    state: TrainingState[Report],
+    epochs: int,
+    one: Callable[[], Report],
+    *,
+    purpose: Mapping[str, object],
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 0.0,
+    each_epoch: Callable[[Report], None] | None = None,
+) -> None:
+    """Train the epochs that are still missing, each by `one`, after going on from the checkpoint where there is one.
+
+    Args:
+        state: as it starts; as it is after the last epoch in the end.
+        epochs: in all.
+        one: trains one epoch.
+        purpose: everything that a checkpoint must agree with.
+        checkpoint, checkpoint_seconds, each_epoch: see `certmix.training.loop.fit`.
+    Raises: RunError: a checkpoint that is damaged or another run's, or a loss that is not finite.
+        FileError: a checkpoint that cannot be written.
+    """
+    path = Path(checkpoint) if checkpoint else None
+    if path and path.exists():
+        _read(path, state, purpose)
+    written = time.monotonic()
+    while len(state.history) < epochs:
+        report = one()
+        if not math.isfinite(report.loss):
+            raise RunError(
+                f"the loss must stay finite, got {report.loss} in epoch {report.epoch}; lower the learning rate."
+            )
+        state.history.append(report)
+        if path and time.monotonic() - written >= checkpoint_seconds:
+            _write(path, state, purpose)
+            written = time.monotonic()
+        if each_epoch:
+            each_epoch(report)
+
+
+def _write(path: Path, state: TrainingState[Report], purpose: Mapping[str, object]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _tensors(state)}
     own = {
         "purpose": purpose,
@@ -76,11 +114,7 @@ def write_checkpoint(path: Path, state: TrainingState, purpose: Mapping[str, obj
     write_whole(path, save(tensors, metadata={"certmix": json.dumps(own)}), force=True)
 
 
-def read_checkpoint(path: Path, state: TrainingState, purpose: Mapping[str, object]) -> None:
-    """Put a checkpoint into the state and into torch's global generators.
-
-    Raises: RunError: a damaged file, or one of other settings, data or first weights (both values are named).
-    """
+def _read(path: Path, state: TrainingState[Report], purpose: Mapping[str, object]) -> None:
     try:
         with safe_open(path, framework="pt") as handle:
             own = json.loads(handle.metadata()["certmix"])
@@ -90,14 +124,14 @@ def read_checkpoint(path: Path, state: TrainingState, purpose: Mapping[str, obje
             raise RunError(f"{path} disagrees on {difference}; use the run's setting or another --out, or delete it.")
         _restore(state, tensors, own["groups"])
         state.schedule.load_state_dict(own["schedule"])
-        state.history[:] = [EpochReport(**report) for report in own["history"]]
+        state.history[:] = [state.report(**report) for report in own["history"]]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, RunError):
             raise
         raise RunError(f"checkpoint {path} is damaged ({str(error)[:80]!r}); delete it to start again.") from None
 
 
-def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+def _tensors(state: TrainingState[Report]) -> Iterator[tuple[str, Tensor]]:
     for part, tensors in (
         ("model", state.model.state_dict()),
         ("average", state.average.state_dict() if state.average else {}),
@@ -107,13 +141,11 @@ def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
     for number, values in state.optimizer.state_dict()["state"].items():
         for name, value in values.items():
             yield f"optimizer.{number}.{name}", torch.as_tensor(value)
-    yield "generator.cpu", torch.get_rng_state()
-    device = next(state.model.parameters()).device
-    if device.type == "cuda":
-        yield "generator.cuda", torch.cuda.get_rng_state(device)
+    for name, generator in state.generators.items():
+        yield f"generator.{name}", generator.get_state()
 
 
-def _restore(state: TrainingState, tensors: Mapping[str, Tensor], groups: list[dict[str, object]]) -> None:
+def _restore(state: TrainingState[Report], tensors: Mapping[str, Tensor], groups: list[dict[str, object]]) -> None:
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
@@ -132,6 +164,5 @@ def _restore(state: TrainingState, tensors: Mapping[str, Tensor], groups: list[d
     state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     device = next(state.model.parameters()).device
     state.best = {name: value.to(device) for name, value in part("best.").items()}
-    torch.set_rng_state(tensors["generator.cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["generator.cuda"], device)
+    for name, generator in state.generators.items():
+        generator.set_state(tensors[f"generator.{name}"])

@@ -9,8 +9,7 @@ import torch
 from certmix.datasets import Dataset
 from certmix.datasets.holdout import VALIDATION_SEED, hold_out
 from certmix.files import check_target
-from certmix.training.checkpoint import EpochReport
-from certmix.training.loop import Progress, Trained, fit
+from certmix.training.loop import EpochReport, Progress, Trained, fit
 from certmix.training.methods import Method
 from certmix.training.network import Start
 from certmix.training.recipe import Recipe

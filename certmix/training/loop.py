@@ -1,8 +1,6 @@
 """The training loop: batches by a recipe, losses by a method, a validation part, and checkpoints to go on from."""
 
 import copy
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from certmix.datasets import Dataset, OwnData, as_dataset
-from certmix.errors import InvalidArgument, RunError
+from certmix.errors import InvalidArgument
 from certmix.models import fingerprint
 from certmix.models.own_range import state_range
 from certmix.sampling.devices import choose_device
 from certmix.training.average import Average
-from certmix.training.checkpoint import EpochReport, TrainingState, read_checkpoint, write_checkpoint
+from certmix.training.checkpoint import Epoch, TrainingState, train_epochs
 from certmix.training.inputs import TrainingInputs, crop_and_flip
 from certmix.training.methods import Method, noisy
 from certmix.training.network import Start, TrainingNetwork
@@ -26,6 +24,26 @@ Progress = Callable[[int, int, str], None]  # (steps done, steps in all, epoch, 
 _SHOW_EVERY = 10  # steps: reading the loss makes a GPU wait
 _VALIDATION_BATCH = 500
 _VALIDATION_SEED = 7  # the same noise in every epoch, so that epochs compare
+
+
+@dataclass(frozen=True)
+class EpochReport(Epoch):
+    """What one epoch showed.
+
+    Attributes:
+        epoch, loss: see `Epoch`.
+        accuracy: share of the training inputs right, as the method changed them, range [0, 1].
+        clean, noisy: accuracy on the validation part without and with the training noise; None where there is none.
+    """
+
+    accuracy: float
+    clean: float | None = None
+    noisy: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """What the best epoch is chosen by: the noisy accuracy where there is noise, else the clean one."""
+        return self.clean if self.noisy is None else self.noisy
 
 
 @dataclass(frozen=True)
@@ -83,16 +101,10 @@ def fit(
         torch.manual_seed(recipe.seed)
         run = _Run(data, start.build(data).to(place), method, recipe, place, judged)
         purpose = _purpose(data, start, method, recipe, judged, run.state.model) if checkpoint else {}
-        if checkpoint and checkpoint.exists():
-            read_checkpoint(checkpoint, run.state, purpose)
-        written = time.monotonic()
-        while len(run.state.history) < recipe.epochs:
-            report = run.epoch(progress)
-            if checkpoint and time.monotonic() - written >= checkpoint_seconds:
-                write_checkpoint(checkpoint, run.state, purpose)
-                written = time.monotonic()
-            if each_epoch:
-                each_epoch(report)
+        train_epochs(
+            run.state, recipe.epochs, lambda: run.epoch(progress), purpose=purpose, checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds, each_epoch=each_epoch,
+        )  # fmt: skip
     return run.trained()
 
 
@@ -118,7 +130,9 @@ class _Run:
         self.average = Average(model, recipe.averaging) if recipe.averaging else None
         optimizer = make_optimizer(recipe, model)
         schedule = make_schedule(recipe, optimizer, recipe.epochs * self.steps)
-        self.state = TrainingState(model, self.average.model if self.average else None, optimizer, schedule)
+        self.state = TrainingState(
+            EpochReport, model, self.average.model if self.average else None, optimizer, schedule, _generators(device)
+        )
         self.judged = TrainingNetwork(self.state.result, recipe.precision, dataset.input_shape)
 
     def epoch(self, progress: Progress | None) -> EpochReport:
@@ -133,13 +147,10 @@ class _Run:
                 now, total = done * self.steps + step + 1, self.recipe.epochs * self.steps
                 progress(now, total, f"epoch {done + 1}/{self.recipe.epochs}, loss {loss:.3f}, {100 * right:.1f} %")
         loss, right = (sums / seen).tolist()
-        if not math.isfinite(loss):
-            raise RunError(f"the loss must stay finite, got {loss} in epoch {done + 1}; lower the learning rate.")
         report = EpochReport(done + 1, loss, right, self._accuracy(), self._accuracy(under_noise=True))
         scores = [each.score for each in self.state.history if each.score is not None]
         if report.score is not None and report.score > max(scores, default=-1.0):
             self.state.best = {name: value.clone() for name, value in self.state.result.state_dict().items()}
-        self.state.history.append(report)
         return report
 
     def _step(self, rows: Tensor, epoch: int, step: int) -> Tensor:
@@ -183,6 +194,14 @@ class _Run:
         for model in filter(None, (last, best)):
             state_range(model, stated=True)  # data in another range are mapped to [0, 1] here too
         return Trained(last, best, tuple(self.state.history))
+
+
+def _generators(device: torch.device) -> dict[str, torch.Generator]:
+    """Torch's global ones, which the methods draw from."""
+    if device.type != "cuda":
+        return {"cpu": torch.default_generator}
+    own = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    return {"cpu": torch.default_generator, "cuda": own}
 
 
 def _purpose(

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, need_at_least
+from certmix.promise import check_choice
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("one-cycle", "cosine")
@@ -51,11 +52,8 @@ class Recipe:
         for name, choices in (
             ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("augment", AUGMENTATIONS), ("precision", PRECISIONS),
         ):  # fmt: skip
-            if getattr(self, name) not in choices:
-                raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} must be >= 1, got {getattr(self, name)}.")
+            check_choice(name, getattr(self, name), choices)
+        need_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         if not 0.0 < self.learning_rate < math.inf:
             raise InvalidArgument(f"learning_rate must be > 0 and finite, got {self.learning_rate}.")
         if not 0.0 <= self.weight_decay < math.inf:

@@ -115,16 +115,7 @@ def _about_this_run(statistics: Statistics, certificates: Certificates, promise:
 def broken_promise(statistics: Statistics, promise: Promise, failure_probability: float) -> list[str]:
     """Why the run cannot keep a promise at its share of the failure probability, in a line; none where it can."""
     try:
-        promise_of(
-            statistics,
-            failure_probability=failure_probability,
-            interval=promise.interval,
-            votes=promise.votes,
-            mean_bound=promise.mean_bound,
-            real_valued=promise.real_valued,
-            confidence=promise.confidence,
-            lipschitz=promise.lipschitz,
-        )
+        promise_of(statistics, **{**vars(promise), "failure_probability": failure_probability})
     except InvalidArgument as error:
         return [f"the run cannot keep the promise of the certificates: {error}"]
     return []

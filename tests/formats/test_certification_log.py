@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import certmix
 from certmix.certification.certify import Certificates
 from certmix.errors import InvalidArgument
-from certmix.formats.certification_log import read_predictions, write_certification_log
+from certmix.formats.certification_log import log_text, read_predictions
 from certmix.rules import LinearRule
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
@@ -109,7 +109,7 @@ def test_what_is_written_never_overstates_and_is_read_again(tmp_path):
         labels=g.integers(0, 10, 200),
         indices=np.arange(0, 2000, 10),
     )
-    write_certification_log(tmp_path / "log.tsv", made, seconds=np.full(200, 1.25))
+    (tmp_path / "log.tsv").write_text(log_text(made, seconds=np.full(200, 1.25)))
     with (tmp_path / "log.tsv").open() as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     for row, value, predicted, label in zip(rows, radius, made.prediction, made.labels, strict=True):

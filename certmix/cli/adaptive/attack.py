@@ -6,25 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import certmix
+from certmix.cli import options
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, HeldOut
 from certmix.cli.command import command, option
-from certmix.cli.options import (
-    AttackRadiusOption,
-    MaxOption,
-    NormOption,
-    Placement,
-    RestartsOption,
-    ScaleOption,
-    SeedOption,
-    SkipOption,
-    SplitOption,
-    StemOption,
-    StepsOption,
-)
 from certmix.cli.output import Output
 from certmix.cli.progress import progress_bar
 from certmix.cli.values import COUNT, Numbers, ascending
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.adaptive.comparison import TradeOffs
@@ -44,16 +34,16 @@ def attack_command(
     mixtures: Annotated[list[Path], typer.Argument(metavar="MIXTURE...", help="Files of the same g and h.")],
     bases: BaseModels,
     dataset: Annotated[str, option("--dataset", "SPEC", "Data set to attack.")],
-    split: SplitOption = "test",
-    skip: SkipOption = 1,
-    max_inputs: MaxOption = None,
+    split: options.SplitOption = "test",
+    skip: options.SkipOption = 1,
+    max_inputs: options.MaxOption = None,
     held_out: HeldOut,
-    attack_radius: AttackRadiusOption,
-    norm: NormOption = "linf",
+    attack_radius: options.AttackRadiusOption,
+    norm: options.NormOption = "linf",
     settings: Annotated[str, option("--settings", "LETTERS", "Among A, B, C and D, as one word.", _letters)] = "ABCD",
-    steps: StepsOption = 20,
+    steps: options.StepsOption = 20,
     strong_steps: Annotated[int, option("--strong-steps", "N", "Steps of each APGD run of C and D.", COUNT)] = 100,
-    restarts: RestartsOption = 1,
+    restarts: options.RestartsOption = 1,
     whole: Annotated[bool, option("--whole", None, "FAB and Square in C and D (attacks extra; slow).")] = False,
     sharpened: Annotated[
         bool, option("--sharpened", None, "Also the fixed weight with MixedNUTS's sharpened h.")
@@ -61,10 +51,10 @@ def attack_command(
     targets: Annotated[
         Numbers | None, option("--targets", "ACC,...", "Also the trade-off at these clean accuracies.", ascending)
     ] = None,
-    scale: ScaleOption = None,
-    seed: SeedOption = 0,
-    placement: Placement,
-    out: StemOption = None,
+    scale: options.ScaleOption = None,
+    seed: options.SeedOption = 0,
+    placement: options.Placement,
+    out: options.StemOption = None,
     output: Output,
 ) -> None:
     """Attack adaptive mixtures by A to D (Table 2).
@@ -77,7 +67,6 @@ def attack_command(
       certmix adaptive attack mixture.safetensors --dataset digits --attack-radius 0.2 --settings B \\
         --targets 0.92,0.94,0.96,0.98 --out figures/trade-off
     """
-    import certmix
     from certmix.adaptive.attacks import AttackBudget
     from certmix.adaptive.comparison import compare_mixtures, compare_trade_offs
     from certmix.adaptive.evaluation import accuracies
@@ -117,7 +106,6 @@ def _table(rows: "Mapping[str, Right]", table_format: str) -> str:
     import numpy as np
 
     from certmix.curves import accuracy_interval
-    from certmix.tables import percent_text, render_table
 
     names = list(next(iter(rows.values())))
     body = []
@@ -164,8 +152,6 @@ def _plot(found: "TradeOffs", stem: Path, title: str, inputs: int) -> list[str]:
 
 
 def _trade_off_table(values: dict[str, Any], table_format: str) -> str:
-    from certmix.tables import percent_text, render_table
-
     body = []
     for name, points in values["curves"].items():
         for point in points:

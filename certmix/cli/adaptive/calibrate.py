@@ -8,9 +8,10 @@ import typer
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import BaseModels, GateRangeOption, HeldOut, TargetOption
 from certmix.cli.command import command, option
-from certmix.cli.options import ForceOption, JsonOption, NormOption, Placement, QuietOption, ScaleOption, SigmaOption
-from certmix.cli.output import Output
+from certmix.cli.options import ForceOption, NormOption, Placement, ScaleOption, SigmaOption
+from certmix.cli.output import Answer
 from certmix.cli.values import RADIUS, output_path
+from certmix.files import check_target
 
 
 @command(app, "calibrate")
@@ -29,8 +30,7 @@ def calibrate_command(
     placement: Placement,
     out: Annotated[Path, option("--out", "FILE", "The calibrated mixture (.safetensors).", output_path)],
     force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    output: Answer,
 ) -> None:
     """Shift a gate so that clean accuracy meets a target.
 
@@ -45,7 +45,6 @@ def calibrate_command(
     from certmix.adaptive.attacks import AttackBudget
     from certmix.adaptive.calibration import calibrate_mixture
     from certmix.adaptive.files import read_mixture_file, save_mixture
-    from certmix.files import check_target
 
     check_target(out, force=force)
     model = bases.load(str(mixture))
@@ -61,4 +60,4 @@ def calibrate_command(
         f"{out}: {100 * found.clean_accuracy:.1f} % of the {found.held_out} inputs right, a(x) in [{found.floor:g}, "
         f"{found.ceiling:g}], scale {found.scale:g}, shift {found.shift:.3f}"
     )
-    Output(as_json=as_json, quiet=quiet).show({"out": str(out), **asdict(found)}, text)
+    output.show({"out": str(out), **asdict(found)}, text)

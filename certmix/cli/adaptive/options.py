@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from certmix.cli.command import option
+import certmix
+from certmix.cli.command import option, own
 from certmix.cli.options import SOURCES, HoldoutOption, TrustOption
 from certmix.cli.values import COUNT, SHARE, WEIGHT, real
 
@@ -61,10 +62,8 @@ class BaseModels:
     """Where the base models of a mixture are now: as its file says, or as these options do."""
 
     panel: ClassVar[str] = SOURCES
-    robust: Annotated[str | None, option("--robust", "SPEC", "The robust model, where the file's does not serve.")] = (
-        None
-    )
-    accurate: Annotated[str | None, option("--accurate", "SPEC", "Likewise the accurate model.")] = None
+    robust: str | None = own(None, "--robust", "SPEC", "The robust model, where the file's does not serve.")
+    accurate: str | None = own(None, "--accurate", "SPEC", "Likewise the accurate model.")
     trust_model: TrustOption = False
 
     def load(self, path: str) -> "AdaptiveMixture":
@@ -80,10 +79,9 @@ class Share:
 
     panel: ClassVar[str] = SOURCES
     holdout: HoldoutOption = 0.25
-    validation: Annotated[
-        float | None,
-        option("--validation", "SHARE", "In place of --holdout: the part that certmix train --validation kept.", SHARE),
-    ] = None
+    validation: float | None = own(
+        None, "--validation", "SHARE", "In place of --holdout: the part that certmix train --validation kept.", SHARE
+    )
 
     def split(self, whole: "Dataset") -> "tuple[Subset, Subset]":
         """(the rest, the part held out)."""
@@ -98,14 +96,10 @@ class Share:
 class HeldOut(Share):
     """The inputs that a mixture is calibrated on, and the split that they are of."""
 
-    validation_split: Annotated[
-        str, option("--validation-split", "NAME", "Split whose held-out part is calibrated on.")
-    ] = "train"
+    validation_split: str = own("train", "--validation-split", "NAME", "Split whose held-out part is calibrated on.")
 
     def load(self, dataset: str, trust_model: bool) -> "Dataset":
         """The held-out part of the split."""
-        import certmix
-
         return self.split(certmix.load_dataset(dataset, split=self.validation_split, trust_model=trust_model))[1]
 
 

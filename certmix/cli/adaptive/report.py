@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certmix.cli.options import Sources
+from certmix.errors import InvalidArgument
+from certmix.tables import percent_text
 
 if TYPE_CHECKING:
     from certmix.adaptive.mixture import AdaptiveMixture
@@ -20,7 +22,6 @@ def check_mixture(path: str, sources: Sources, votes: str) -> None:
         votes: that will be certified, "hard" or "soft".
     """
     from certmix.adaptive.certification import check_floor, check_votes
-    from certmix.errors import InvalidArgument
 
     if sources.accurate is None:
         raise InvalidArgument("--mixture needs --accurate SPEC: the mixture's own accurate model.")
@@ -48,7 +49,6 @@ def summarise_adaptive(folders: Sequence[Path], votes: "Votes | None") -> list[d
 
     from certmix.adaptive.certification import certify_adaptive, read_gate
     from certmix.runs.grouping import read_runs
-    from certmix.tables import percent_text
 
     found = []
     for run in read_runs(folders):

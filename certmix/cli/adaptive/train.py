@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from certmix.cli import options
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import (
     DEFAULT_RANGE,
@@ -17,18 +18,7 @@ from certmix.cli.adaptive.options import (
 from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
 from certmix.cli.command import command, need, option
 from certmix.cli.exits import checkpoint_kept, if_stopped
-from certmix.cli.options import (
-    AttackRadiusOption,
-    DeviceOption,
-    ForceOption,
-    JsonOption,
-    NormOption,
-    QuietOption,
-    ScaleOption,
-    SeedOption,
-    Sources,
-)
-from certmix.cli.output import Output
+from certmix.cli.output import Answer
 from certmix.cli.progress import Watch, progress_bar
 from certmix.cli.values import COUNT, POSITIVE, SHARE_OF_PAST, choice, output_path
 
@@ -42,16 +32,16 @@ LayersOption = str | None
 @command(app, "train")
 def train_command(
     *,
-    sources: Sources,
-    attack_radius: AttackRadiusOption,
-    norm: NormOption = "linf",
+    sources: options.Sources,
+    attack_radius: options.AttackRadiusOption,
+    norm: options.NormOption = "linf",
     setting: Annotated[
         str, option("--setting", "A|B|C", "Gray-box PGD, white-box PGD or white-box APGD.", choice("A", "B", "C"))
     ] = "B",
     held_out: Share,
     target: TargetOption = None,
     gate_range: GateRangeOption = None,
-    scale: ScaleOption = None,
+    scale: options.ScaleOption = None,
     loss_weights: Annotated[
         LossWeights | None, option("--loss-weights", "CE,BCE,PROD", "Of Eq. 8; 0,1.5,0.2.", parse_loss_weights)
     ] = None,
@@ -72,12 +62,11 @@ def train_command(
     averaging: Annotated[
         float, option("--averaging", "D", "Of weights over epochs; 0 keeps the last.", SHARE_OF_PAST)
     ] = 0.8,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
     out: Annotated[Path, option("--out", "FILE", "The mixture (.safetensors).", output_path)],
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    force: options.ForceOption = False,
+    output: Answer,
 ) -> None:
     """Train the gate on clean and attacked inputs; calibrate it.
 
@@ -98,7 +87,6 @@ def train_command(
     from certmix.files import check_target
     from certmix.sampling.devices import choose_device
 
-    output = Output(as_json=as_json, quiet=quiet)
     need("adaptive train", accurate=sources.accurate, robust=sources.robust, dataset=sources.dataset)
     check_target(out, force=force)
     limits = gate_range or DEFAULT_RANGE
@@ -125,7 +113,7 @@ def train_command(
             )
     with (
         if_stopped(lambda: checkpoint_kept(checkpoint_of(out))),
-        progress_bar("training", quiet=quiet) as watch,
+        progress_bar("training", quiet=output.quiet) as watch,
     ):
         made = make_mixture(
             training=chosen, held_out=held, accurate=sources.load_model(str(sources.accurate)),

@@ -8,6 +8,7 @@ from certmix.cli.options import AttackRadiusOption, Placement, RestartsOption, S
 from certmix.cli.output import Output
 from certmix.cli.paper import app
 from certmix.cli.values import choice
+from certmix.tables import floor_text, percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.paper.confidence import ConfidenceGap
@@ -65,8 +66,6 @@ def _row(model: str, gap: "ConfidenceGap") -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], table_format: str) -> str:
-    from certmix.tables import floor_text, percent_text, render_table
-
     kinds = ("right_mean", "right_median", "wrong_mean", "wrong_median", "weight_needed_by_half")
     headers = ["model", "inputs", "accuracy", *(kind.replace("_", " ") for kind in kinds)]
     cells = [

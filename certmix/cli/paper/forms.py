@@ -8,7 +8,9 @@ from certmix.cli.command import command, need, option
 from certmix.cli.options import AttackRadiusOption, Placement, SeedOption, Sources, StemOption, StepsOption
 from certmix.cli.output import Output
 from certmix.cli.paper import app
+from certmix.cli.progress import progress_bar
 from certmix.cli.values import whole
+from certmix.tables import percent_text, render_table
 
 if TYPE_CHECKING:
     from certmix.paper.form_attacks import FormCurve
@@ -34,7 +36,6 @@ def forms_command(
       certmix paper forms --accurate g.safetensors --robust h.safetensors --dataset digits \\
         --norm linf --attack-radius 0.15 --out figures/forms
     """
-    from certmix.cli.progress import progress_bar
     from certmix.paper.form_attacks import compare_mixing_forms
 
     need("paper forms", accurate=sources.accurate, robust=sources.robust, dataset=sources.dataset)
@@ -81,8 +82,6 @@ def _plot(curves: "list[FormCurve]", stem: Path, inputs: int) -> list[str]:
 
 def _table(curves: "list[FormCurve]", low: float, high: float, table_format: str) -> str:
     import numpy as np
-
-    from certmix.tables import percent_text, render_table
 
     levels = np.linspace(low, high, 5)
     cells = [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from certmix.errors import InvalidArgument
+from certmix.promise import check_choice
 from certmix.training.methods.adversarial import Adversarial
 from certmix.training.methods.consistency import Consistency
 from certmix.training.methods.gaussian import Gaussian
@@ -65,9 +66,7 @@ def noisy(method: Method, inputs: Tensor, generator: torch.Generator) -> Tensor:
 
 def make_method(name: str, **settings: float | str) -> Method:
     """The method of a name. Raises InvalidArgument for another name, a setting that it does not have, or one it needs."""
-    if name not in METHODS:
-        raise InvalidArgument(f"method must be one of {', '.join(METHODS)}, got {name!r}.")
-    known = [field.name for field in fields(METHODS[name])]  # type: ignore[arg-type]
+    known = [field.name for field in fields(METHODS[check_choice("method", name, tuple(METHODS))])]  # type: ignore[arg-type]
     for setting in settings:
         if setting not in known:
             raise InvalidArgument(f"method {name} takes {', '.join(known)}, got {setting}; leave it out.")
