@@ -16,6 +16,9 @@ from certmix.errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from certmix.certification.certify import Certificates
     from certmix.plots.canvas import Look
 
@@ -78,7 +81,7 @@ def plot_command(
         stem = figure.out or runs[0] / "top-probabilities"
         files = plot_top_probabilities([promise.bounds(run) for run in stored], stem, look=figure.look)
     else:
-        made = [promise.certify(run, promise.rules()) for run in stored]
+        made: list[Sequence[Certificates]] = [promise.certify(run, promise.rules()) for run in stored]
         chains = [read_certificates(folder) for folder in certificates or []]
         made = [*(_shared_inputs(run, chains) for run in made), *chains]
         stem = figure.out or runs[0] / "certified-accuracy"
@@ -100,21 +103,25 @@ def _shared_inputs(
     if not chains:
         return run
 
-    def inputs(made: "Certificates") -> set[tuple[int, int]]:
+    def inputs(made: "Certificates") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
         assert made.indices is not None
         assert made.labels is not None
-        return set(zip(made.indices.tolist(), made.labels.tolist(), strict=True))
+        return made.indices, made.labels
 
-    wanted = inputs(chains[0][0])
-    if not wanted <= inputs(run[0]) or any(inputs(chain[0]) != wanted for chain in chains):
+    (indices, labels), (wanted, _) = inputs(run[0]), inputs(chains[0][0])
+    held, asked = set(zip(indices, labels, strict=True)), [set(zip(*inputs(chain[0]), strict=True)) for chain in chains]
+    if not asked[0] <= held or any(one != asked[0] for one in asked):
         raise InvalidArgument(
             "--certificates must be of the same inputs, and these in every run; certify the chain of these runs again."
         )
-    kept = np.isin(run[0].indices, chains[0][0].indices)
+    kept = np.isin(indices, wanted)
     return [
         replace(
-            made, prediction=made.prediction[kept], radius=made.radius[:, kept], labels=made.labels[kept],
-            indices=made.indices[kept],
+            made,
+            prediction=made.prediction[kept],
+            radius=made.radius[:, kept],
+            labels=labels[kept],
+            indices=indices[kept],
         )
         for made in run
-    ]  # fmt: skip
+    ]

@@ -96,7 +96,7 @@ def _again(stored: Certificates, folder: str, runs: Sequence[Statistics]) -> Cha
     nodes = _nodes(chain, folder, runs)
     assert promise is not None
     assert stored.indices is not None
-    how = {"failure_probability": promise.failure_probability, "confidence": promise.confidence}
+    err, confidence = promise.failure_probability, promise.confidence
     place = {int(index): row for row, index in enumerate(nodes[0].indices)}
     if not set(stored.indices.tolist()) <= set(place):
         raise InvalidArgument(
@@ -104,9 +104,9 @@ def _again(stored: Certificates, folder: str, runs: Sequence[Statistics]) -> Cha
         )
     rows, clean = np.array([place[index] for index in stored.indices.tolist()]), None
     if nodes[0].accurate_probabilities is None:
-        bounds = bound_chain(nodes, **how)
+        bounds = bound_chain(nodes, failure_probability=err, confidence=confidence)
     else:
-        candidate = chain_candidate(nodes, **how)
+        candidate = chain_candidate(nodes, failure_probability=err, confidence=confidence)
         bounds, clean = candidate.bounds, round(candidate.clean_accuracy(chain.thresholds, rows) * len(rows))
     made = certify_chain(bounds.rows(rows), chain.thresholds, certifier=stored.certifier)
     same = (

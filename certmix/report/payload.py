@@ -115,7 +115,8 @@ class Report:
         sizes = {len(one.labels) for one in self.runs} | {len(one.made) for one in self.chains}
         for one in self.runs:
             groups = {"difficulty": one.quarter, "class": one.labels}
-            sizes |= {size for name in self.groupings for size in np.bincount(groups[name]).tolist() if size}
+            shown = [group for name in self.groupings if (group := groups[name]) is not None]
+            sizes |= {size for group in shown for size in np.bincount(group).tolist() if size}
         return {size: accuracy_interval(np.arange(size + 1), size, self.confidence)[0] for size in sorted(sizes)}
 
     def to_json(self) -> Json:
