@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -36,22 +36,36 @@ _SLIDE = """([id, low, high, frames]) => new Promise((done) => {
 
 
 def measure(page: Page, address: str) -> list[float]:
-    """First paint and all drawn in ms, median; then frames per second of the weight's and the radius's slider."""
-    times = []
+    """First paint and all drawn in ms, median; then of the weight's and the radius's slider frames per second, and ms of
+    processor time that the page's thread takes for a frame, which other work on the machine does not change.
+    """
+    times, devtools = [], page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     for _ in range(REPEATS):
         page.goto("about:blank")
         page.goto(address)
         times.append(page.evaluate(_PAINTED))
     reach = page.evaluate("Number(document.getElementById('r').max)")
-    frames = [page.evaluate(_SLIDE, ["parameter", 0.6, 0.99, FRAMES]), page.evaluate(_SLIDE, ["r", 0, reach, FRAMES])]
+    frames = []
+    for slider in (["parameter", 0.6, 0.99], ["r", 0, reach]):
+        before = _processor_time(devtools)
+        frames += [page.evaluate(_SLIDE, [*slider, FRAMES]), (_processor_time(devtools) - before) / FRAMES]
     return [*(statistics.median(column) for column in zip(*times, strict=True)), *frames]
+
+
+def _processor_time(devtools: CDPSession) -> float:
+    """Of the page's thread so far, in ms."""
+    metrics = devtools.send("Performance.getMetrics")["metrics"]
+    return 1000 * next(one["value"] for one in metrics if one["name"] == "TaskDuration")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", default="300,10000,100000")
     sizes = [int(part) for part in parser.parse_args().inputs.split(",")]
-    print("| inputs | runs | written, s | size, MB | first paint, ms | all drawn, ms | weight, fps | radius, fps |")
+    print(
+        "| inputs | runs | written, s | size, MB | first paint, ms | all drawn, ms | weight, fps (ms) | radius, fps (ms) |"
+    )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
@@ -62,9 +76,10 @@ def main() -> None:
                 started, path = time.perf_counter(), Path(folder, f"{inputs}-{runs}.html")
                 path.write_text(render_page(report_of(*made[:runs])))
                 took, page = time.perf_counter() - started, browser.new_page(viewport={"width": 1280, "height": 900})
-                paint, drawn, weight, radius = measure(page, path.as_uri())
+                paint, drawn, weight, cost, radius, less = measure(page, path.as_uri())
                 size = path.stat().st_size / 1e6
-                measured = f"{took:.1f} | {size:.2f} | {paint:.0f} | {drawn:.0f} | {weight:.0f} | {radius:.0f}"
+                sliders = f"{weight:.0f} ({cost:.1f}) | {radius:.0f} ({less:.1f})"
+                measured = f"{took:.1f} | {size:.2f} | {paint:.0f} | {drawn:.0f} | {sliders}"
                 print(f"| {inputs:,} | {runs} | {measured} |", flush=True)
                 page.close()
         browser.close()
