@@ -46,7 +46,7 @@ def accuracy_table(rows: Sequence[dict[str, Any]], table_format: str, captions: 
         table_format: see `render_table`; LaTeX gets the captions, where there are any, and in them what all rows share.
         captions: what is behind the rows, in sentences.
     """
-    paper = table_format == "latex" and bool(captions)
+    paper = table_format == "latex" and bool(rows) and bool(captions)
     radii = sorted({radius for row in rows for radius in row["radii"]})
     norms = sorted({row["norm"] for row in rows})
     scale = "Lambda" if {row["certifier"] for row in rows} <= {USUAL_CERTIFIER["l1"]} else "sigma"
