@@ -58,16 +58,13 @@ def test_every_dataclass_with_arrays_has_a_repr_of_its_own():
 
 # Rows on their way from one function to the next, which nobody is handed.
 INTERNAL = [
-    *(
-        "bracket.Bracket",
-        "judge.Stakes",
-        "judge.Verdict",
-        "payload.RunData",
-        "predictor.Drawn",
-        "records.InputRecord",
-        "records.PartialRecord",
-        "votes.ClassVotes",
-    ),
+    "bracket.Bracket",
+    "judge.Stakes",
+    "judge.Verdict",
+    "predictor.Drawn",
+    "records.InputRecord",
+    "records.PartialRecord",
+    "votes.ClassVotes",
 ]
 
 
