@@ -125,6 +125,7 @@ def run_page(page: Path, start: Path | None, folder: Path) -> list[str]:
         shutil.copytree(start, folder, dirs_exist_ok=True)
     if "benchmarks/cifar10/runs" in page.read_text():
         shutil.copytree(ROOT / "benchmarks/cifar10/runs", folder / "benchmarks/cifar10/runs")
+        shutil.copy(ROOT / "benchmarks/cifar10/classes.txt", folder / "benchmarks/cifar10")
     printed: list[str] = []
     names: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(folder), _importing_from(folder):
