@@ -40,5 +40,5 @@ def methods_panel(methods: Sequence[Method], title: str = "") -> Panel:
         dashes = CERTIFIERS[method.certifier].dashes
         curves.append(Curve(method.name, radii, accuracy, *ends, kind="falling", dashes=dashes, thickness=1.8))
     clean = sorted({percent_text(method.clean_accuracy) for method in methods}, key=float)
-    shared = f"clean accuracy {' to '.join(dict.fromkeys((clean[0], clean[-1])))} %, {sizes.pop()} inputs"
+    shared = f"clean {' to '.join(dict.fromkeys((clean[0], clean[-1])))} %, {sizes.pop()} inputs"
     return Panel(f"{title}\n{shared}" if title else shared, curves)

@@ -31,7 +31,7 @@ def test_every_method_is_seen_on_its_ground(dark, drawn, tmp_path):
     (figure,) = drawn
     assert_tidy(figure)
     (axes,) = figure.axes
-    assert axes.get_title() == "Digits\nclean accuracy 95.0 to 95.1 %, 40 inputs"
+    assert axes.get_title() == "Digits\nclean 95.0 to 95.1 %, 40 inputs"
     ground = _light(axes.get_facecolor()[:3])
     colours = [line_named(axes, method.name).get_color() for method in METHODS]
     assert len(set(colours)) == 3
