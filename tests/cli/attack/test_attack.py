@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from certmix.attacks.judge import worst_stakes
+from certmix.cli.run_models import Places, load_run
 from certmix.models import make_architecture
 from certmix.training.train import save_model
 
@@ -45,6 +46,12 @@ def test_bracket(run, drawn, tmp_path):
         assert all(low <= high for low, high in zip(row["exact"], row["attacked"], strict=True))
         assert all(low <= high for low, high in zip(row["theorem-3.5"], row["exact"], strict=True))
     assert (drawn / "bracket.png").stat().st_size > 0
+
+
+def test_at_most_so_many_inputs_are_spread_over_the_run(drawn):
+    loaded = load_run(drawn, Places())
+    assert loaded.some(None).tolist() == list(range(6))
+    assert loaded.some(3).tolist() == [0, 2, 5]
 
 
 def test_attack_certificates(run, drawn, monkeypatch):
