@@ -5,8 +5,10 @@ import json
 import pytest
 
 import certmix
+from certmix.cli.adaptive.options import Share
 from certmix.datasets.holdout import hold_out
 from certmix.errors import InvalidArgument
+from certmix.training import files
 from certmix.training.train import accuracy, save_model, train
 
 
@@ -195,3 +197,17 @@ def test_holding_out_is_fixed_and_disjoint():
     assert rest.subset["part"] == "rest"
     with pytest.raises(InvalidArgument, match="two inputs or more, got 1"):
         hold_out(certmix.load_dataset("digits", max=1), 0.5)
+
+
+def test_validation_names_the_part_that_train_kept(run, tmp_path, monkeypatch):
+    kept = []
+
+    def recorded(dataset, share, seed):
+        kept.append(hold_out(dataset, share, seed=seed))
+        return kept[-1]
+
+    monkeypatch.setattr(files, "hold_out", recorded)
+    made = run("train", "--dataset", "digits", "--epochs", 1, "--validation", 0.1, "--out", tmp_path / "g.safetensors")
+    assert made.code == 0, made.err
+    rest, held = Share(validation=0.1).split(certmix.load_dataset("digits", split="train"))
+    assert (rest.indices.tolist(), held.indices.tolist()) == tuple(part.indices.tolist() for part in kept[0])
