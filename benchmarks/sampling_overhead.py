@@ -15,6 +15,7 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -95,6 +96,8 @@ def draw_loop(
 ) -> Callable[[], object]:
     """certmix's own loop over the inputs, of a checkout ("" is this one)."""
     others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "certmix"}
+    if checkout and not Path(checkout, "certmix").is_dir():
+        raise SystemExit(f"{checkout} must be a checkout of certmix.")
     sys.path.insert(0, checkout or sys.path[0])
     loop, data, noise = (importlib.import_module(f"certmix.{name}") for name in ("sampling.loop", "datasets", "noise"))
     sys.path.pop(0)
