@@ -1,5 +1,9 @@
 """Errors that certmix raises on purpose: one line naming the argument, the rule, the value and the remedy."""
 
+from typing import TypeVar
+
+Choice = TypeVar("Choice", bound=str)
+
 
 class CertmixError(Exception):
     """Base of every deliberate error. The command line prints its message as one line and exits with code 2."""
@@ -30,3 +34,10 @@ def need_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if not value >= least:
             raise InvalidArgument(f"{name} must be >= {least}, got {value}.")
+
+
+def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:
+    """The value, or InvalidArgument that lists the choices."""
+    if value not in choices:
+        raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+    return value

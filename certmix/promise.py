@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeVar, cast, get_args
+from typing import Literal, cast, get_args
 
-from certmix.errors import InvalidArgument, RunError
+from certmix.errors import InvalidArgument, RunError, check_choice
 from certmix.json_fields import Fields
 
 DEFAULT_FAILURE_PROBABILITY = 1e-3
@@ -18,8 +18,6 @@ MEAN_BOUNDS: tuple[MeanBound, ...] = get_args(MeanBound)
 NORMS: tuple[Norm, ...] = get_args(Norm)
 LIPSCHITZ_RANGE = 1e-160, 1e160  # per pixel unit
 CONFIDENCE_STEPS = 64  # a confidence is a multiple of 1/64, where the bins of soft votes end
-
-Choice = TypeVar("Choice", bound=str)
 
 
 @dataclass(frozen=True)
@@ -167,10 +165,3 @@ def check_supposed_lipschitz(lipschitz: float, votes: Votes) -> None:
             f"lipschitz needs votes 'soft', the means of the network's Lipschitz probabilities, got {votes!r}: a vote jumps; "
             "sample with --votes soft."
         )
-
-
-def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:
-    """The value, or InvalidArgument that lists the choices."""
-    if value not in choices:
-        raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
-    return value

@@ -13,7 +13,7 @@ from certmix.certification.soft import distribution_bounds, soft_bounds
 from certmix.certification.votes import ClassVotes, hard_votes, whole_votes
 from certmix.certifiers import CERTIFIERS, USUAL_CERTIFIER
 from certmix.certifiers.arguments import check_sigma
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.intervals import ABSTAIN, ProbabilityBounds, clopper_pearson_lower, clopper_pearson_upper
 from certmix.promise import (
     DEFAULT_FAILURE_PROBABILITY,
@@ -22,7 +22,6 @@ from certmix.promise import (
     MeanBound,
     Promise,
     Votes,
-    check_choice,
     check_failure_probability,
 )
 from certmix.rules import Rule

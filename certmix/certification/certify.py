@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certification.bounds import bound_statistics, promise_of
 from certmix.certifiers import USUAL_CERTIFIER, Certifier, check_noise, get_certifier
 from certmix.certifiers.arguments import check_mixing_weight
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.intervals import ABSTAIN, DistributionBounds, ProbabilityBounds
-from certmix.promise import NORMS, Interval, MeanBound, Norm, Promise, Votes, check_choice
+from certmix.promise import NORMS, Interval, MeanBound, Norm, Promise, Votes
 from certmix.rules import Form, LinearRule, Rule
 from certmix.tables import short_list
 
@@ -58,6 +58,13 @@ class Certificates:
         promised = "" if self.promise is None else f", failure probability {self.promise.failure_probability:g}"
         rules = short_list(rule.label for rule in self.rules)
         return f"Certificates({len(self)} inputs, {rules}, {self.certifier}, sigma {self.sigma:g}{promised})"
+
+    def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Certificates":
+        """Those of some inputs, as `ProbabilityBounds.rows`."""
+        labels, indices = (None if values is None else values[chosen] for values in (self.labels, self.indices))
+        return replace(
+            self, prediction=self.prediction[chosen], radius=self.radius[:, chosen], labels=labels, indices=indices
+        )
 
     def in_norm(self, norm: Norm, size: int) -> "Certificates":
         """What these certificates say about balls of another norm, by ||d||_p <= size^(1/p - 1/q) ||d||_q for q > p.

@@ -1,6 +1,6 @@
 """`certmix plot`: certified accuracy against radius of stored runs, or the distribution of p_A."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -115,13 +115,4 @@ def _shared_inputs(
             "--certificates must be of the same inputs, and these in every run; certify the chain of these runs again."
         )
     kept = np.isin(indices, wanted)
-    return [
-        replace(
-            made,
-            prediction=made.prediction[kept],
-            radius=made.radius[:, kept],
-            labels=labels[kept],
-            indices=indices[kept],
-        )
-        for made in run
-    ]
+    return [made.rows(kept) for made in run]

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.files import blame_machine, read_whole
-from certmix.promise import check_choice
 
 GRID_LEVELS = 255
 _MODES = {"rgb": "RGB", "grey": "L"}

@@ -11,10 +11,9 @@ from scipy import special
 
 from certmix.certification.certify import Certificates
 from certmix.certifiers.arguments import check_sigma
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.files import MOST_BYTES, read_whole, write_whole
 from certmix.intervals import ABSTAIN, ProbabilityBounds
-from certmix.promise import check_choice
 from certmix.tables import floor_text
 
 if TYPE_CHECKING:

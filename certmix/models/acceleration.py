@@ -11,11 +11,10 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.models.architectures import Normalized
 from certmix.models.denoised import DenoisedClassifier
 from certmix.models.own_range import InRange
-from certmix.promise import check_choice
 
 OPTIONS = ("precision", "fast")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.models.noise_schedule import NoiseSchedule
-from certmix.promise import check_choice
 
 PREDICTIONS = ("epsilon", "sample", "v")
 

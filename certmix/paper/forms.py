@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from certmix.errors import InvalidArgument
-from certmix.promise import check_choice
+from certmix.errors import InvalidArgument, check_choice
 
 FACTORS = ("one", "own-gradient", "top-gradient", "gradient-ratio")
 SCALES = ("probabilities", "logits")

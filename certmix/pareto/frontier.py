@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from certmix.certification.certify import Certificates, certify
 from certmix.certifiers import USUAL_CERTIFIER, get_certifier
 from certmix.curves import certified_accuracy
-from certmix.errors import InvalidArgument
+from certmix.errors import InvalidArgument, check_choice
 from certmix.pareto.candidate import Candidate, candidate_from_statistics
 from certmix.pareto.result import MatchedPair, ParetoResult, Unreached
 from certmix.pareto.significance import holm, paired_p_values
-from certmix.promise import check_choice
 from certmix.rules import AccurateVote, LinearRule, Rule, rule_named
 
 if TYPE_CHECKING:

@@ -20,15 +20,13 @@ class Bracket:
     """What is known of one rule.
 
     Attributes:
-        certificates: of the run, one per certifier, with labels.
-        rows: of theirs that were attacked, shape (inputs,); only these count.
+        certificates: of the inputs that were attacked, one per certifier, with labels.
         position: of the rule among theirs.
         radii: radii of the attack, ascending, pixel units, shape (radii,).
         right: whether each input is still right after an attack of that radius, shape (radii, inputs).
     """
 
     certificates: Sequence[Certificates]
-    rows: NDArray[np.int64]
     position: int
     radii: ArrayLike
     right: NDArray[np.bool_]
@@ -54,6 +52,6 @@ def bracket_panel(bracket: Bracket) -> Panel:
     curves = [Curve("Attacked", bracket.radii, attacked, *intervals(attacked, inputs), kind="rising")]
     for made in bracket.certificates:
         name = f"Certified, {CERTIFIERS[made.certifier].label}"
-        curves.append(certified_curve(made, name, position=bracket.position, rows=bracket.rows, colour=COLOURS[0]))
+        curves.append(certified_curve(made, name, position=bracket.position, colour=COLOURS[0]))
     first = bracket.certificates[0]
     return Panel(f"sigma = {first.sigma:g}, {first.rules[bracket.position].label}, {inputs} inputs", curves)

@@ -99,17 +99,17 @@ def _key(name: str, colour: str, dashes: Dashes = "-") -> Curve:
 
 
 def certified_curve(
-    made: Certificates, name: str, *, position: int = 0, rows: slice | NDArray[np.int64] = slice(None),
-    colour: str | None = None, dashes: Dashes | None = None, thickness: float = 1.2, interval: bool = True,
+    made: Certificates, name: str, *, position: int = 0, colour: str | None = None, dashes: Dashes | None = None,
+    thickness: float = 1.2, interval: bool = True,
 ) -> Curve:  # fmt: skip
-    """The step curve of one rule of certificates, over all inputs or those of `rows`.
+    """The step curve of one rule of certificates, over all inputs.
 
     Raises: InvalidArgument: certificates without labels.
     """
     if made.labels is None:
         raise InvalidArgument("a plot of certified accuracy needs labels, got certificates without them.")
-    right = (made.prediction == made.labels)[rows]
-    radii, accuracy = exact_steps(made.radius[position, rows], right)
+    right = made.prediction == made.labels
+    radii, accuracy = exact_steps(made.radius[position], right)
     lower, upper = intervals(accuracy, len(right)) if interval else (None, None)
     drawn = CERTIFIERS[made.certifier].dashes if dashes is None else dashes
     return Curve(name, radii, accuracy, lower, upper, "falling", colour, drawn, thickness)

@@ -2,9 +2,8 @@
 
 from typing import cast
 
-from certmix.errors import InvalidArgument, RunError
+from certmix.errors import InvalidArgument, RunError, check_choice
 from certmix.json_fields import Fields
-from certmix.promise import check_choice
 from certmix.rules.chain import Chain
 from certmix.rules.family import PROBIT_RANGE, FamilyRule
 from certmix.rules.linear import LinearRule

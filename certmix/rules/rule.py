@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from certmix.certifiers import Certifier
 from certmix.clean_accuracy import CleanAccuracy
+from certmix.errors import check_choice
 from certmix.intervals import ProbabilityBounds
-from certmix.promise import check_choice
 
 Floats = NDArray[np.float64]
 AccurateVote = Literal["class", "softmax"]

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from certmix.errors import InvalidArgument, need_at_least
-from certmix.promise import check_choice
+from certmix.errors import InvalidArgument, check_choice, need_at_least
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("one-cycle", "cosine")

@@ -36,7 +36,7 @@ def test_a_bracket_compares_the_inputs_that_were_attacked():
     how = {"top": (0.6, 0.9, 0.99, 0.99), "wrong": 2, "weights": (0.9, 1.0)}
     made = [certificates(certifier=name, **how) for name in ("exact", "theorem-a1")]
     right = np.array([[True, True], [True, False]])
-    panel = bracket_panel(Bracket(made, np.array([0, 1]), 1, [0.0, 0.5], right))
+    panel = bracket_panel(Bracket([one.rows(np.array([0, 1])) for one in made], 1, [0.0, 0.5], right))
     assert panel.title == "sigma = 0.5, weight 1, 2 inputs"
     attacked, *certified = panel.curves
     assert (attacked.kind, list(np.asarray(attacked.y))) == ("rising", [1.0, 0.5])
@@ -50,7 +50,7 @@ def test_a_bracket_compares_the_inputs_that_were_attacked():
 def test_layout_of_brackets(width, drawn, tmp_path):
     made = [certificates(weights=(0.9, 1.0))]
     right = np.ones((2, 5), dtype=bool)
-    plot_brackets([Bracket(made, np.arange(5), k, [0.0, 0.5], right) for k in (0, 1)], tmp_path / "f", look=Look(width))
+    plot_brackets([Bracket(made, k, [0.0, 0.5], right) for k in (0, 1)], tmp_path / "f", look=Look(width))
     assert_tidy(drawn[0])
 
 

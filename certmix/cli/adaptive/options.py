@@ -1,7 +1,9 @@
 """Options that commands about adaptive mixtures share."""
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar
 
 import typer
 
@@ -15,20 +17,34 @@ if TYPE_CHECKING:
     from certmix.datasets import Dataset, Subset
 
 
+Number = TypeVar("Number", int, float)
+
+
 @dataclass(frozen=True)
-class Range:
+class Range(Generic[Number]):
     """Two ends of a range."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
 
 
-def gate_range(text: str) -> Range:
-    """Parser of MIN,MAX, rising in [0, 1]."""
-    parts = text.split(",")
-    if len(parts) != 2 or not WEIGHT(parts[0]) < WEIGHT(parts[1]):
-        raise typer.BadParameter(f"must be MIN,MAX with 0 <= MIN < MAX <= 1, got {text!r}.")
-    return Range(WEIGHT(parts[0]), WEIGHT(parts[1]))
+def range_of(
+    end: Callable[[str], Number], fits: Callable[[Number, Number], bool], rule: str
+) -> Callable[[str], Range[Number]]:
+    """Parser of MIN,MAX, by the parser of an end and by what must hold between the two, which the rule says."""
+
+    def parse(text: str) -> Range[Number]:
+        parts = text.split(",")
+        ends = [end(part) for part in parts] if len(parts) == 2 else []
+        if not ends or not fits(*ends):
+            raise typer.BadParameter(f"must be MIN,MAX with {rule}, got {text!r}.")
+        return Range(*ends)
+
+    return parse
+
+
+GATE_RANGE = range_of(WEIGHT, operator.lt, "0 <= MIN < MAX <= 1")
+STEPS_RANGE = range_of(COUNT, operator.le, "1 <= MIN <= MAX")
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,8 @@ def loss_weights(text: str) -> LossWeights:
 
 DEFAULT_RANGE = Range(0.6, 1.0)
 GateRangeOption = Annotated[
-    Range | None, option("--gate-range", "MIN,MAX", "Range of the gate; certificates need MIN > 0.5.", gate_range)
+    Range[float] | None,
+    option("--gate-range", "MIN,MAX", "Range of the gate; certificates need MIN > 0.5.", GATE_RANGE),
 ]
 TargetOption = Annotated[
     float | None,
@@ -101,19 +118,3 @@ class HeldOut(Share):
     def load(self, dataset: str, trust_model: bool) -> "Dataset":
         """The held-out part of the split."""
         return self.split(certmix.load_dataset(dataset, split=self.validation_split, trust_model=trust_model))[1]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """A range of numbers of steps."""
-
-    low: int
-    high: int
-
-
-def steps_range(text: str) -> Steps:
-    """Parser of MIN,MAX, whole numbers >= 1."""
-    parts = text.split(",")
-    if len(parts) != 2 or not COUNT(parts[0]) <= COUNT(parts[1]):
-        raise typer.BadParameter(f"must be MIN,MAX with 1 <= MIN <= MAX, got {text!r}.")
-    return Steps(COUNT(parts[0]), COUNT(parts[1]))

@@ -8,12 +8,12 @@ from certmix.cli import options
 from certmix.cli.adaptive import app
 from certmix.cli.adaptive.options import (
     DEFAULT_RANGE,
+    STEPS_RANGE,
     GateRangeOption,
     LossWeights,
+    Range,
     Share,
-    Steps,
     TargetOption,
-    steps_range,
 )
 from certmix.cli.adaptive.options import loss_weights as parse_loss_weights
 from certmix.cli.command import command, need, option
@@ -55,7 +55,7 @@ def train_command(
     robust_scale: Annotated[float, option("--robust-scale", "S", "Of h's logits.", POSITIVE)] = 1.0,
     epochs: Annotated[int, option("--epochs", "N", "Of training.", COUNT)] = 60,
     attack_steps: Annotated[
-        Steps | None, option("--attack-steps", "MIN,MAX", "Of the attacks in training; 5,15.", steps_range)
+        Range[int] | None, option("--attack-steps", "MIN,MAX", "Of the attacks in training; 5,15.", STEPS_RANGE)
     ] = None,
     batch_size: Annotated[int, option("--batch-size --batch", "N", "Clean inputs per step.", COUNT)] = 128,
     learning_rate: Annotated[float, option("--learning-rate", "R", "Of AdamW.", POSITIVE)] = 2e-3,

@@ -27,9 +27,6 @@ from certmix.cli.output import Output
 from certmix.cli.run_models import Places, load_run
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from certmix.attacks.bracket import AttackedAccuracy
     from certmix.certification.certify import Certificates
 
@@ -68,10 +65,11 @@ def bracket_command(
 
     loaded, rules = load_run(run, places), RuleOptions(mixing_weight, threshold).rules(accurate_vote)
     statistics = loaded.statistics
-    made = [certify_hard_votes(statistics, rules, name, failure_probability) for name in certifier or ["exact"]]
     chosen = loaded.some(max_inputs)
+    whole = [certify_hard_votes(statistics, rules, name, failure_probability) for name in certifier or ["exact"]]
+    made = [certificates.rows(chosen) for certificates in whole]
     h, g = placement.place(loaded.robust), None if loaded.accurate is None else placement.place(loaded.accurate)
-    furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in made))
+    furthest = max(statistics.sigma, *(float(certificates.radius.max(initial=0.0)) for certificates in whole))
     at = radii.values if radii else default_radii(1.5 * furthest)  # attacks get further than certificates
     attacked = []
     for rule in rules:
@@ -84,8 +82,8 @@ def bracket_command(
                     progress=progress,
                 )
             )  # fmt: skip
-    rows = [_row(made, position, attacked[position], chosen) for position in range(len(rules))]
-    brackets = [Bracket(made, chosen, position, at, above.right) for position, above in enumerate(attacked)]
+    rows = [_row(made, position, attacked[position]) for position in range(len(rules))]
+    brackets = [Bracket(made, position, at, above.right) for position, above in enumerate(attacked)]
     files = plot_brackets(brackets, out or run / "bracket")
     notes = [
         "Accuracy in %: certified holds against every attack and any accurate model; attacked against the attack tried "
@@ -96,17 +94,15 @@ def bracket_command(
     output.show(values, _table(rows, output.table_format), notes)
 
 
-def _row(
-    made: "Sequence[Certificates]", position: int, attacked: "AttackedAccuracy", chosen: "NDArray[np.int64]"
-) -> dict[str, Any]:
+def _row(made: "Sequence[Certificates]", position: int, attacked: "AttackedAccuracy") -> dict[str, Any]:
     """Attacked and certified accuracies of one rule, as plain values."""
     from certmix.certification.certify import certified_at
 
     row: dict[str, Any] = {"rule": made[0].rules[position].label, "radii": attacked.radii.tolist()}
     row["attacked"] = attacked.accuracy.tolist()
     for certificates in made:
-        right = (certificates.prediction == certificates.labels)[chosen]
-        radius = certificates.radius[position, chosen]
+        right = certificates.prediction == certificates.labels
+        radius = certificates.radius[position]
         row[certificates.certifier] = [float((right & certified_at(radius, r)).mean()) for r in attacked.radii]
     return row
 

@@ -64,9 +64,10 @@ def certificates_command(
     rules, statistics = RuleOptions(mixing_weight, threshold).rules(), loaded.statistics
     made = certify_hard_votes(statistics, rules, certifier, failure_probability)
     rows = loaded.some(max_inputs)
+    made = made.rows(rows)
     with progress_bar("attacking certificates", quiet=quiet) as progress:
         found = attack_certificates(
-            placement.place(loaded.robust), loaded.inputs(rows), made.prediction[rows], made.radius[:, rows],
+            placement.place(loaded.robust), loaded.inputs(rows), made.prediction, made.radius,
             rules, sigma=statistics.sigma, grid_levels=loaded.grid_levels, share_of_radius=share_of_radius,
             restarts=restarts, steps=steps, draws=gradient_draws, votes=judging_draws, seed=seed,
             batch_size=placement.batch_size, progress=progress,

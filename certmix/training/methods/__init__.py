@@ -7,8 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from certmix.errors import InvalidArgument
-from certmix.promise import check_choice
+from certmix.errors import InvalidArgument, check_choice
 from certmix.training.methods.adversarial import Adversarial
 from certmix.training.methods.consistency import Consistency
 from certmix.training.methods.gaussian import Gaussian
