@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import typer
 
 import certmix
-from certmix.cli.adaptive.options import Share
+from certmix.cli.adaptive.options import GATE_RANGE, STEPS_RANGE, Range, Share
 from certmix.datasets.holdout import hold_out
 from certmix.errors import InvalidArgument
 from certmix.training import files
@@ -211,3 +212,15 @@ def test_validation_names_the_part_that_train_kept(run, tmp_path, monkeypatch):
     assert made.code == 0, made.err
     rest, held = Share(validation=0.1).split(certmix.load_dataset("digits", split="train"))
     assert (rest.indices.tolist(), held.indices.tolist()) == tuple(part.indices.tolist() for part in kept[0])
+
+
+def test_ranges_are_two_numbers_that_rise():
+    assert GATE_RANGE("0.6,1") == Range(0.6, 1.0)
+    assert STEPS_RANGE("3,3") == Range(3, 3)
+    for parser, texts in (
+        (GATE_RANGE, ("0.7,0.7", "1,0.6", "0.5", "0.1,0.2,0.3")),
+        (STEPS_RANGE, ("5,2", "0,2", "", "1.5,2")),
+    ):
+        for text in texts:
+            with pytest.raises(typer.BadParameter):
+                parser(text)
